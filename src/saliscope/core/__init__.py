@@ -1,0 +1,1 @@
+"""Nouns and contracts; imports nothing of ours."""

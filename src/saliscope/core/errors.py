@@ -1,0 +1,98 @@
+"""Everything saliscope refuses, as one tree.
+
+SaliscopeError
+├── InputError            a file or an image cannot be used
+│   ├── UnreadableFile    not an image, broken, or of a kind that is not read
+│   ├── MissingCodec      compressed in a way that no installed codec decodes
+│   ├── TooLarge          beyond a limit that was set, refused before decoding
+│   └── MixedSeries       slices that do not make one volume
+├── GeometryError         a grid that is not a grid, or two that do not meet
+├── ModelError            a network that cannot be used
+│   ├── CardError         a model card that is wrong
+│   ├── WeightsError      weights that cannot be loaded safely
+│   ├── LayerError        a layer that is not there, or cannot be watched
+│   └── OutputError       an output that is not understood
+├── MethodError           a method that is not there, or does not fit
+├── TargetError           a target that is not there, or does not fit
+└── WriteError            a result that cannot be stored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SaliscopeError(Exception):
+    """Says what was got, what was expected, and what to do."""
+
+    def __init__(self, got: str, *, expected: str = "", do: str = "") -> None:
+        self.got, self.expected, self.do = got, expected, do
+        sentence = f"{got}; expected {expected}" if expected else got
+        super().__init__(f"{sentence}. {do}" if do else f"{sentence}.")
+
+
+class InputError(SaliscopeError):
+    """A file or an image that cannot be used."""
+
+
+class UnreadableFile(InputError):
+    """Not an image, broken, or of a kind that is not read."""
+
+
+class MissingCodec(InputError):
+    """Compressed in a way that no installed codec decodes."""
+
+
+class TooLarge(InputError):
+    """Beyond a limit that was set; refused before decoding."""
+
+
+class MixedSeries(InputError):
+    """Slices that do not make one volume."""
+
+
+class GeometryError(SaliscopeError):
+    """A grid that is not a grid, or two grids that do not meet."""
+
+
+class ModelError(SaliscopeError):
+    """A network that cannot be used."""
+
+
+class CardError(ModelError):
+    """A model card that is wrong."""
+
+
+class WeightsError(ModelError):
+    """Weights that cannot be loaded safely."""
+
+
+class LayerError(ModelError):
+    """A layer that is not there, or cannot be watched."""
+
+
+class OutputError(ModelError):
+    """A network output that is not understood."""
+
+
+class MethodError(SaliscopeError):
+    """A method that is not there, or does not fit."""
+
+
+class TargetError(SaliscopeError):
+    """A target that is not there, or does not fit."""
+
+
+class WriteError(SaliscopeError):
+    """A result that cannot be stored."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return advice that names the choices nearest to a mistaken name."""
+    known = sorted(choices)
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(repr(n) for n in near)}?"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"Choose one of: {shown}"

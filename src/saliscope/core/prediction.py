@@ -1,0 +1,37 @@
+"""What the network said, shown beside every map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from saliscope.core.target import OutputKind
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores as logits, their probabilities where the output kind has any, and the operating thresholds.
+
+    For a segmentation the "probability" of a class is the share of elements where it is predicted.
+    """
+
+    labels: tuple[str, ...]
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...] | None
+    kind: OutputKind
+    thresholds: tuple[float | None, ...]
+
+    def sentence(self, label: str) -> str:
+        """Return what was predicted for one label, in words, with its threshold."""
+        if label not in self.labels:
+            return f"{label}: a score of the caller's own"
+        i = self.labels.index(label)
+        if self.probabilities is None:
+            return f"{label}: {self.logits[i]:.3g}"
+        if self.kind == "segmentation":
+            return f"{label}: predicted in {self.probabilities[i]:.1%} of what the network saw"
+        said = f"{label}: probability {self.probabilities[i]:.2f}"
+        limit = self.thresholds[i]
+        if limit is None:
+            return f"{said}, no operating threshold known"
+        side = "at or above" if self.probabilities[i] >= limit else "below"
+        return f"{said}, {side} the operating threshold of {limit:.2f}"

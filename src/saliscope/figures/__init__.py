@@ -1,0 +1,1 @@
+"""Pictures and pages: the only place with colour."""

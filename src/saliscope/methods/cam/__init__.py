@@ -1,0 +1,1 @@
+"""Methods that weigh the activation of a layer."""

@@ -1,0 +1,1 @@
+"""What a station needs of a network."""

@@ -1,0 +1,308 @@
+"""Preprocessing, one step at a time; each moves the geometry along, so every map can be put back.
+
+A step is a frozen dataclass and takes a Frame to a Frame. In a model card it is a table with `step = "kebab-name"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope.core.errors import CardError, GeometryError, did_you_mean
+from saliscope.core.geometry import ENDS, Geometry
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Values (C, *S) on their way to the network, their grid, and which elements (*S) are padding."""
+
+    values: Array
+    geometry: Geometry
+    padding: npt.NDArray[np.bool_] | None = None
+
+    def inside(self) -> Array:
+        """Return the values that belong to the scan, for statistics."""
+        if self.padding is None or self.padding.all():
+            return self.values.reshape(-1)
+        return self.values[:, ~self.padding].reshape(-1)
+
+
+class Step(Protocol):
+    """One change of an image on its way to the network: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the changed frame; raises GeometryError when the step does not fit."""
+
+
+@dataclass(frozen=True)
+class Orient:
+    """Turn and flip a volume so that its axes (plane, row, column) run towards these letters, such as "SPL"."""
+
+    towards: str
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame with axes reordered and reversed; no interpolation."""
+        geometry = frame.geometry
+        if geometry.frame == "image" or geometry.ndim != 3 or len(self.towards) != 3:
+            raise GeometryError(
+                f"orient {self.towards!r} on a {geometry.ndim}D image in the {geometry.frame} frame",
+                expected="a volume whose orientation in the patient is known",
+                do="Use a file that carries orientation, or drop the step.",
+            )
+        wanted = [next(((i, ends.index(c)) for i, ends in enumerate(ENDS) if c in ends), None) for c in self.towards]
+        strength = np.abs(np.array(geometry.direction))
+        order = [] if None in wanted else _assignment(strength, [w[0] for w in wanted if w is not None])
+        if sorted(order) != [0, 1, 2]:
+            raise GeometryError(
+                f"orientation {self.towards!r}",
+                expected="three letters, one of each pair L/R, P/A, I/S",
+                do="Correct it.",
+            )
+        moved = _each(frame, lambda a: np.transpose(a, order), geometry.permuted(order))
+        for axis, want in enumerate(wanted):
+            world, end = want or (0, 0)
+            if (moved.geometry.direction[axis][world] > 0) != (end == 1):
+                moved = _each(moved, lambda a, axis=axis: np.flip(a, axis), moved.geometry.flipped(axis))
+        return moved
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Interpolate to another spacing, in millimetres, over the same extent."""
+
+    spacing_mm: tuple[float, ...]
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame at (about) this spacing; needs a known one."""
+        geometry = frame.geometry
+        if geometry.unit != "mm" or len(self.spacing_mm) != geometry.ndim:
+            raise GeometryError(
+                f"resample to {self.spacing_mm} mm of a {geometry.ndim}D image in {geometry.unit}",
+                expected="a known spacing and one number for each axis",
+                do="Use a file that carries its spacing, or 'resize' in place of 'resample'.",
+            )
+        sizes = [max(1, round(e / s)) for e, s in zip(geometry.extent, self.spacing_mm, strict=True)]
+        return _resized(frame, sizes)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Interpolate to a number of elements over the same extent; each axis by its own factor."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame on another number of elements."""
+        _fits(self, self.shape, frame)
+        return _resized(frame, self.shape)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Keep the middle box of this many elements; an axis that is smaller stays as it is."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the middle of the frame."""
+        _fits(self, self.shape, frame)
+        size = [min(n, m) for n, m in zip(frame.geometry.shape, self.shape, strict=True)]
+        start = [(n - m) // 2 for n, m in zip(frame.geometry.shape, size, strict=True)]
+        box = tuple(slice(s, s + m) for s, m in zip(start, size, strict=True))
+        return _each(frame, lambda a: a[box], frame.geometry.cropped(start, size))
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Surround to at least this many elements, the image in the middle; with no shape, to a square or cube."""
+
+    shape: tuple[int, ...] | None = None
+    value: float | Literal["edge", "reflect", "min"] = 0.0
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the padded frame."""
+        now = frame.geometry.shape
+        wanted = self.shape or (max(now),) * len(now)
+        _fits(self, wanted, frame)
+        before = [max(0, m - n) // 2 for n, m in zip(now, wanted, strict=True)]
+        after = [max(0, m - n) - b for n, m, b in zip(now, wanted, before, strict=True)]
+        width = list(zip(before, after, strict=True))
+        if self.value in ("edge", "reflect"):
+            values = np.pad(frame.values, [(0, 0), *width], mode="symmetric" if self.value == "reflect" else "edge")
+        else:
+            fill = frame.inside().min() if self.value == "min" else float(self.value)
+            values = np.pad(frame.values, [(0, 0), *width], constant_values=fill)
+        padding = None if frame.padding is None else np.pad(frame.padding, width, constant_values=True)
+        size = [n + b + a for n, b, a in zip(now, before, after, strict=True)]
+        return Frame(values, frame.geometry.cropped([-b for b in before], size), padding)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Map [low, high] to 0..1 and clip outside: a CT window in HU."""
+
+    low: float
+    high: float
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame between 0 and 1."""
+        if not self.high > self.low:
+            raise CardError(f"window from {self.low} to {self.high}", expected="low below high", do="Correct the card.")
+        return replace(
+            frame, values=np.clip((frame.values - self.low) / (self.high - self.low), 0, 1).astype(np.float32)
+        )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Clip to these percentiles of the scan, padding left out."""
+
+    low_percentile: float = 0.0
+    high_percentile: float = 100.0
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the clipped frame."""
+        low, high = np.percentile(frame.inside(), [self.low_percentile, self.high_percentile])
+        return replace(frame, values=np.clip(frame.values, low, high).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply by a factor or, with none, map the scan's own minimum and maximum to 0..1; constant becomes 0."""
+
+    factor: float | None = None
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the scaled frame."""
+        if self.factor is not None:
+            return replace(frame, values=(frame.values * np.float32(self.factor)).astype(np.float32))
+        low, high = float(frame.inside().min()), float(frame.inside().max())
+        span = high - low if high > low else 1.0
+        return replace(frame, values=((frame.values - low) / span).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Subtract a mean and divide by a standard deviation, each one for all channels or one for each.
+
+    With neither given, by the scan's own.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the normalised frame."""
+        column = (-1, *[1] * frame.geometry.ndim)
+        mean = np.array(self.mean if self.mean is not None else (frame.inside().mean(),)).reshape(column)
+        std = np.array(self.std if self.std is not None else (frame.inside().std() or 1.0,)).reshape(column)
+        if (std <= 0).any() or any(a.shape[0] not in (1, frame.values.shape[0]) for a in (mean, std)):
+            raise CardError(
+                f"normalise with mean {self.mean} and std {self.std} on {frame.values.shape[0]} channels",
+                expected="positive, one for all channels or one for each",
+                do="Correct the card.",
+            )
+        return replace(frame, values=((frame.values - mean) / std).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Make this many channels: three to one by luminance (ITU-R 601), one to many by repeating."""
+
+    count: int
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame with `count` channels; raises GeometryError where neither rule fits."""
+        have = frame.values.shape[0]
+        if have == self.count:
+            return frame
+        if have == 1:
+            return replace(frame, values=np.repeat(frame.values, self.count, axis=0))
+        if have == 3 and self.count == 1:
+            grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), frame.values, axes=1)[None]
+            return replace(frame, values=grey.astype(np.float32))
+        raise GeometryError(f"{have} channels", expected=f"{self.count}, or 1, or 3 for 1", do="Choose another image.")
+
+
+STEPS: Mapping[str, type[Any]] = {
+    "orient": Orient,
+    "resample": Resample,
+    "resize": Resize,
+    "crop": Crop,
+    "pad": Pad,
+    "window": Window,
+    "clip": Clip,
+    "scale": Scale,
+    "normalise": Normalise,
+    "channels": Channels,
+}
+
+
+def step_name(step: Step) -> str:
+    """Return the kebab-case name of a step."""
+    return next(name for name, cls in STEPS.items() if cls is type(step))
+
+
+def make_step(words: Mapping[str, Any]) -> Step:
+    """Return the step of a card's table; raises CardError for a name or a field that is not there."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in words.items() if k != "step"}
+    name = str(words.get("step", ""))
+    if name not in STEPS:
+        raise CardError(f"view step {name!r}", expected="a known step", do=did_you_mean(name, STEPS))
+    known = [f.name for f in fields(STEPS[name])]
+    for key in given:
+        if key not in known:
+            raise CardError(f"field {key!r} of view step {name!r}", do=did_you_mean(key, known))
+    try:
+        made: Step = STEPS[name](**given)
+    except TypeError as error:
+        raise CardError(f"view step {name!r} with {given} ({error})", do="Give every field it needs") from error
+    return made
+
+
+def _each(frame: Frame, change: Any, geometry: Geometry) -> Frame:
+    """Apply a change of the grid (*S) to every channel and to the padding."""
+    values = np.stack([change(channel) for channel in frame.values])
+    return Frame(values, geometry, None if frame.padding is None else change(frame.padding))
+
+
+def _fits(step: Step, shape: tuple[int, ...], frame: Frame) -> None:
+    if len(shape) != frame.geometry.ndim or min(shape) < 1:
+        raise GeometryError(
+            f"{step_name(step)} to {shape} of a {frame.geometry.ndim}D image",
+            expected=f"{frame.geometry.ndim} positive sizes",
+            do="Use a model for this kind of image, or correct its card.",
+        )
+
+
+def _resized(frame: Frame, shape: Any) -> Frame:
+    from skimage.transform import resize
+
+    size = tuple(int(n) for n in shape)
+    if size == frame.geometry.shape:
+        return frame
+    # Smoothing along an axis that shrinks keeps fine detail from folding into coarse patterns.
+    # skimage lays the grids edge to edge, as on_grid does.
+    values = np.stack(
+        [resize(c, size, order=1, mode="edge", anti_aliasing=True, preserve_range=True) for c in frame.values]
+    )
+    padding = frame.padding
+    if padding is not None:
+        padding = resize(padding.astype(np.float32), size, order=1, mode="edge") > 0.5
+    return Frame(values.astype(np.float32), frame.geometry.on_grid(size), padding)
+
+
+def _assignment(strength: Array, worlds: list[int]) -> list[int]:
+    from scipy.optimize import linear_sum_assignment
+
+    arrays, axes = linear_sum_assignment(-strength)
+    of_world = dict(zip(axes.tolist(), arrays.tolist(), strict=True))
+    return [of_world[w] for w in worlds]

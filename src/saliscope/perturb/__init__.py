@@ -1,0 +1,1 @@
+"""What 'absent' means, and how absent inputs are streamed through a network."""

@@ -1,0 +1,1 @@
+"""Bytes to MedicalImage; identifiers stay here."""

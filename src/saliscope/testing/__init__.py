@@ -1,0 +1,1 @@
+"""The contract suites that plugin authors run."""

@@ -1,0 +1,1 @@
+"""Results on disk, whole or not at all."""

@@ -1,0 +1,27 @@
+"""What all tests share: where the real data lie, and one thread so that results repeat."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def data_folder() -> Path | None:
+    """Return the folder of real data, or None where there is none."""
+    named = os.environ.get("SALISCOPE_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Return the folder of real data; skip without it, but fail in CI, where it must be."""
+    folder = data_folder()
+    if folder is None:
+        reason = "no real data: set SALISCOPE_DATA or put them in ../shared/data"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
