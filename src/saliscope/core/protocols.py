@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -36,11 +36,16 @@ class Traits:
 class Probe(Protocol):
     """One forward run whose layers were watched."""
 
-    output: Tensor
-    activations: Mapping[str, Tensor]
+    @property
+    def output(self) -> Tensor:
+        """Return the network's logits, with a graph to the watched layers."""
 
-    def gradients(self, scores: Tensor) -> list[Mapping[str, Tensor]]:
-        """Return for each of K score columns (N, K) the gradient at every watched layer."""
+    @property
+    def activations(self) -> Mapping[str, Tensor]:
+        """Return the output (N, C, *S') of every watched layer."""
+
+    def gradients(self, scores: Tensor) -> Iterator[Mapping[str, Tensor]]:
+        """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
 
 
 class Model(Protocol):

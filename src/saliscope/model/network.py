@@ -1,0 +1,209 @@
+"""The one seam to a network: opened for a while, watched, and left as it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from saliscope.core.errors import ModelError, OutputError
+from saliscope.core.prediction import Prediction
+from saliscope.core.target import LogitTarget, OutputKind
+from saliscope.model.probe import Probed, watched
+from saliscope.model.view import Viewing
+
+if TYPE_CHECKING:
+    from saliscope.model.card import Card
+
+#: Keys under which networks that return a dict keep their logits.
+LOGIT_KEYS = ("logits", "out", "output", "pred")
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A module with what is known of it: labels, kind of output, view, thresholds, default layer, digest of weights.
+
+    `output` is the key or index of the logits where the module returns a dict or a tuple.
+    """
+
+    module: nn.Module
+    labels: tuple[str, ...] = ()
+    kind: OutputKind = "multi-class"
+    name: str = "model"
+    viewing: Viewing = field(default_factory=Viewing)
+    thresholds: tuple[float | None, ...] = ()
+    layer: str = "auto"
+    digest: str = ""
+    output: str | int | None = None
+    card: Card | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the parameters lie."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the floating type of the parameters."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenNetwork]:
+        """Give the network in evaluation mode with frozen parameters; restore every flag after, also on error."""
+        inner = unwrapped(self.module)
+        modes = [(m, m.training) for m in inner.modules()]
+        grads = [(p, p.requires_grad) for p in inner.parameters()]
+        cuda = [self.device] if self.device.type == "cuda" else []
+        model = OpenNetwork(self, inner)
+        try:
+            for module, _ in modes:
+                module.training = False
+            for parameter, _ in grads:
+                parameter.requires_grad = False
+            # A network that draws random numbers must not move the caller's generator.
+            with torch.random.fork_rng(devices=cuda), torch.autocast(self.device.type, enabled=False):
+                yield model
+        finally:
+            model.closed = True
+            for module, mode in modes:
+                module.training = mode
+            for parameter, grad in grads:
+                parameter.requires_grad = grad
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of the weights: the file's where it came from one, else that of the state."""
+        if self.digest:
+            return self.digest
+        sha = hashlib.sha256()
+        for name, value in unwrapped(self.module).state_dict().items():
+            if isinstance(value, Tensor):
+                sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return sha.hexdigest()
+
+    def predictions(self, output: Tensor) -> list[Prediction]:
+        """Return what an output (N, ...) says of each image; raises OutputError for an output of another kind."""
+        labels = self.labels_for(output)
+        logits = LogitTarget(tuple(range(len(labels))), labels, self.kind).scores(output.float()).detach()
+        limits = self.thresholds or (None,) * len(labels)
+        shares = _probabilities(output.float().detach(), logits, self.kind)
+        return [
+            Prediction(labels, _floats(row), None if shares is None else _floats(shares[n]), self.kind, limits)
+            for n, row in enumerate(logits)
+        ]
+
+    def labels_for(self, output: Tensor) -> tuple[str, ...]:
+        """Return the labels, or "class 0", "class 1" ... where none are known; raises OutputError on a mismatch."""
+        columns = output.shape[1] if output.ndim > 1 else 1
+        expected = 2 if self.kind == "binary" else columns
+        labels = self.labels or tuple(f"class {i}" for i in range(expected))
+        if len(labels) != expected or output.ndim < 2 or (self.kind == "binary" and columns != 1):
+            raise OutputError(
+                f"an output of shape {tuple(output.shape)} for {len(labels)} labels and kind {self.kind!r}",
+                expected="(N, 1) for binary, (N, classes) else, with one label for each class",
+                do="Correct the labels, or the kind: multi-class, multi-label, binary, regression, segmentation",
+            )
+        return labels
+
+
+@dataclass
+class Counts:
+    """How much was asked of a network."""
+
+    forward_samples: int = 0
+    backward_passes: int = 0
+
+
+class OpenNetwork:
+    """An opened network: call it, or probe it. It counts what it was asked."""
+
+    def __init__(self, network: Network, module: nn.Module) -> None:
+        self.network, self.module = network, module
+        self.counts = Counts()
+        self.closed = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the logits of x (N, C, *S), without a graph."""
+        with torch.no_grad():
+            return self._run(x.detach().clone())
+
+    def probe(self, x: Tensor, layers: Sequence[str]) -> Probed:
+        """Run x (N, C, *S) once and watch layers by dotted name, the input by the name `INPUT`.
+
+        The k-th run of a layer that runs several times is "name#k".
+        Raises LayerError for a layer that is not there, did not run, ran more than once, or gave no tensor.
+        """
+        with torch.enable_grad(), ExitStack() as hooks:
+            probed = Probed(self.counts)
+            x = hooks.enter_context(watched(self.module, x, layers, probed))
+            probed.output = self._run(x)
+        probed.check(layers)
+        return probed
+
+    def run_uncounted(self, x: Tensor) -> Tensor:
+        """Return the logits of x as the caller's gradient mode has it: for runs on tensors without content."""
+        if self.closed:
+            raise ModelError("a network used after it was closed", do="Use it inside `with network.opened()`")
+        return selected(self.module(x), self.network.output)
+
+    def _run(self, x: Tensor) -> Tensor:
+        self.counts.forward_samples += len(x)
+        return self.run_uncounted(x)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module inside DataParallel wrappers and torch.compile, where hooks are seen."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        else:
+            return module
+
+
+def selected(output: object, key: str | int | None) -> Tensor:
+    """Return the logits among a network's outputs; raises OutputError where they cannot be told."""
+    found = output
+    if key is not None and not isinstance(output, Tensor):
+        try:
+            found = output[key]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            found = None
+    elif isinstance(output, dict):
+        tensors = [k for k, v in output.items() if isinstance(v, Tensor)]
+        named = [k for k in LOGIT_KEYS if k in tensors] or (tensors if len(tensors) == 1 else [])
+        found = output[named[0]] if named else None
+    elif isinstance(output, tuple | list):
+        found = next((v for v in output if isinstance(v, Tensor)), None)
+    if isinstance(found, Tensor) and found.is_floating_point() and found.ndim >= 1:
+        return found
+    keys = f" with {', '.join(map(repr, output))}" if isinstance(output, dict) else ""
+    raise OutputError(
+        f"a network output of type {type(output).__name__}{keys} and key {key!r}",
+        expected="a floating tensor of logits",
+        do="Name the key or the index of the logits (`output=`)",
+    )
+
+
+def _probabilities(output: Tensor, logits: Tensor, kind: OutputKind) -> Tensor | None:
+    if kind == "multi-class":
+        return logits.softmax(1)
+    if kind in ("multi-label", "binary"):
+        return logits.sigmoid()
+    if kind == "segmentation":
+        flat = output.flatten(2)
+        if flat.shape[1] == 1:
+            return (flat > 0).float().mean(2)
+        winners = flat.argmax(1)
+        return torch.stack([(winners == c).float().mean(1) for c in range(flat.shape[1])], dim=1)
+    return None
+
+
+def _floats(row: Tensor) -> tuple[float, ...]:
+    return tuple(float(v) for v in row)
