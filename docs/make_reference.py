@@ -1,0 +1,74 @@
+"""Write docs/reference/ anew from the code; a test fails when what is written there differs from the code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+from saliscope.cli.main import main as command
+from saliscope.methods import METHODS
+from saliscope.model.card import Card, shipped
+
+HERE = Path(__file__).resolve().parent / "reference"
+COMMANDS = (["explain"], ["demo"], ["methods"], ["models"], ["model", "show"], ["doctor"])
+
+
+def methods() -> str:
+    """Return the page of the methods."""
+    lines = ["# Methods", "Written by `make docs` from the methods' own traits and fields.", ""]
+    for name in METHODS.names():
+        cls = METHODS.get(name)
+        traits = cls.traits
+        about = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        fields = ", ".join(f"`{k}={getattr(f, 'default', None)!r}`" for k, f in cls.__dataclass_fields__.items())  # type: ignore[attr-defined]
+        lines += [
+            f"## {name}",
+            about,
+            "",
+            f"- family {traits.family}, {'signed' if traits.signed else 'unsigned'}, on the {traits.grid} grid, "
+            f"{'class-discriminative' if traits.class_discriminative else 'not class-discriminative'}; "
+            f"source `{traits.citation}`",
+            f"- cost: {traits.cost}",
+            f"- cannot see: {traits.blind}",
+            f"- fields: {fields or 'none'}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def networks() -> str:
+    """Return the page of the networks that come with the package."""
+    lines = ["# Networks", "Written by `make docs` from the model cards. All are for research use only.", ""]
+    for path in shipped().values():
+        card = Card.read(path)
+        lines += [f"## {card.name}", card.title + ".", "", card.description.strip(), ""]
+        lines += [f"- {key}: {value}" for key, value in card.performance.items()]
+        lines += [f"- limit: {limit}" for limit in card.limits]
+        lines += [f"- licence: {card.licence}", f"- attribution: {card.attribution}", ""]
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """Return the page of the command line: the help of every command."""
+    lines = ["# Command line", "Written by `make docs` from the commands' own help.", ""]
+    for words in COMMANDS:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            command([*words, "--help"])
+        lines += [f"## saliscope {' '.join(words)}", "```", out.getvalue().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+PAGES = {"methods.md": methods, "networks.md": networks, "command-line.md": commands}
+
+
+def main() -> None:
+    """Write every page."""
+    HERE.mkdir(exist_ok=True)
+    for name, write in PAGES.items():
+        (HERE / name).write_text(write().rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
