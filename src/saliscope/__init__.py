@@ -1,1 +1,53 @@
 """Where in a medical image a network's answer came from, placed on the source grid. Research use only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saliscope.core.errors import SaliscopeError
+    from saliscope.core.explanation import Explanation
+    from saliscope.core.geometry import Geometry
+    from saliscope.core.image import MedicalImage
+    from saliscope.methods import METHODS
+    from saliscope.model.load import load
+    from saliscope.model.network import Network
+    from saliscope.read import read as read_image
+    from saliscope.study.api import explain
+
+#: Where each public name lives; loaded on first use, so that importing saliscope loads nothing heavy.
+_ADDRESSES = {
+    "Explanation": "saliscope.core.explanation:Explanation",
+    "Geometry": "saliscope.core.geometry:Geometry",
+    "METHODS": "saliscope.methods:METHODS",
+    "MedicalImage": "saliscope.core.image:MedicalImage",
+    "Network": "saliscope.model.network:Network",
+    "SaliscopeError": "saliscope.core.errors:SaliscopeError",
+    "explain": "saliscope.study.api:explain",
+    "load": "saliscope.model.load:load",
+    "read_image": "saliscope.read:read",
+}
+
+__all__ = [
+    "METHODS",
+    "Explanation",
+    "Geometry",
+    "MedicalImage",
+    "Network",
+    "SaliscopeError",
+    "explain",
+    "load",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ADDRESSES:
+        raise AttributeError(f"module 'saliscope' has no attribute {name!r}")
+    module, _, attribute = _ADDRESSES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

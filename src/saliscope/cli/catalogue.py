@@ -1,0 +1,95 @@
+"""What there is: methods and models, listed without loading any network library."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, fields
+from typing import Annotated, Any
+
+import typer
+
+from saliscope.cli.show import as_json, line, paragraph, table
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None, json: Json = False
+) -> None:
+    """List the methods, their fields, what they cost and what they cannot see."""
+    from saliscope.methods import METHODS
+
+    chosen = [name] if name else METHODS.names()
+    found = [_method(n, METHODS.get(n)) for n in chosen]
+    if json:
+        as_json(found)
+        return
+    if name is None:
+        table([{"name": m["name"], "family": m["family"], "map": m["grid"], "cost": m["cost"]} for m in found])
+        line("\n`saliscope methods NAME` shows one in full, with its fields (--option NAME.FIELD=VALUE).")
+        return
+    one = found[0]
+    for key in ("name", "family", "grid", "signed", "class_discriminative", "cost", "blind", "citation"):
+        paragraph(key.replace("_", " ")[:13], str(one[key]))
+    for field, default in one["fields"].items():
+        paragraph("field", f"{field} = {default}")
+
+
+def models(json: Json = False) -> None:
+    """List the networks that come with the package."""
+    from saliscope.model.card import Card, shipped
+
+    cards = [Card.read(path) for path in shipped().values()]
+    if json:
+        as_json([card.describe() for card in cards])
+        return
+    table([
+        {"name": c.name, "input": f"{c.dimensions}D {'/'.join(c.modalities)}", "output": c.output, "title": c.title}
+        for c in cards
+    ])  # fmt: skip
+    line("\n`saliscope model show NAME` shows one in full. All are for research use only.")
+
+
+model_app = typer.Typer(help="Show one network's card.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@model_app.callback()
+def _model() -> None:
+    """Show one network's card."""
+
+
+@model_app.command("show")
+def model_show(
+    name: Annotated[str, typer.Argument(help="The name of a shipped model, or the path of a card.")],
+    json: Json = False,
+) -> None:
+    """Show what a network is, how it sees, its numbers, and what it must not be used for."""
+    from saliscope.model.card import find
+
+    card = find(name).describe()
+    if json:
+        as_json(card)
+        return
+    for key, value in card.items():
+        if isinstance(value, dict):
+            for inner, text in value.items():
+                paragraph(key[:13], f"{inner} = {_plain(text)}")
+        elif isinstance(value, list | tuple):
+            for text in value:
+                paragraph(key[:13], _plain(text))
+        elif value not in (None, ""):
+            paragraph(key[:13], _plain(value))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} = {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return str(value)
+
+
+def _method(name: str, cls: type[Any]) -> dict[str, Any]:
+    """Return a method's traits and fields as plain data."""
+    defaults = {f.name: f.default if f.default is not MISSING else "(required)" for f in fields(cls)}
+    plain = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in defaults.items()}
+    return {"name": name, **asdict(cls.traits), "fields": plain, "about": (cls.__doc__ or "").split("\n\n")[0].strip()}

@@ -1,0 +1,70 @@
+"""`saliscope explain`: images in, a folder of explanations out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saliscope.cli.show import as_json, line
+
+Inputs = Annotated[
+    list[str], typer.Argument(help="Files, folders, zips, globs, or @list.txt: DICOM, NIfTI, PNG, JPEG, TIFF.")
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model (see `saliscope models`) or a card.toml.")]
+Methods = Annotated[
+    list[str], typer.Option("--method", help="Methods, with commas or repeated (see `saliscope methods`).")
+]
+Targets = Annotated[list[str], typer.Option("--target", "-t", help="Labels or indices, 'top', or 'all'.")]
+Layer = Annotated[str, typer.Option("--layer", help="A dotted layer name for the CAM methods, or 'auto'.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was cut off goes on.")]
+Options = Annotated[
+    list[str], typer.Option("--option", help="METHOD.FIELD=VALUE, such as smoothgrad.samples=50; repeatable.")
+]
+LimitWords = Annotated[list[str], typer.Option("--limit", help="NAME=VALUE, a size above which a file is refused.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 ...")]
+Code = Annotated[bool, typer.Option("--allow-code", help="Let a card import its architecture from module:function.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what another run left in the folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Write what came of it as JSON to stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only failures.")]
+
+
+def explain(
+    inputs: Inputs,
+    model: Model,
+    method: Methods = ["grad-cam"],  # noqa: B006 - typer reads the default and never changes it
+    target: Targets = ["top"],  # noqa: B006
+    layer: Layer = "auto",
+    out: Out = Path("saliscope-out"),
+    option: Options = [],  # noqa: B006
+    limit: LimitWords = [],  # noqa: B006
+    device: Device = "cpu",
+    allow_code: Code = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain images: a page, an overlay, the map on the image's own grid, and a record, for each case.
+
+    Exit code 0: all done. 2: nothing could be done. 3: some failed, see failures.csv.
+    """
+    from saliscope.cli.progress import Progress
+    from saliscope.study.plan import Plan, options_of
+    from saliscope.study.run import limits_of, run
+
+    plan = Plan(model, _split(method), _split(target), layer, options_of(option), device, allow_code)
+    with Progress(quiet=quiet) as progress:
+        outcome = run(inputs, plan, out, limits=limits_of(limit), overwrite=overwrite, watch=progress)
+    if json:
+        as_json(outcome.described())
+    else:
+        for case in outcome.cases:
+            line(f"{case.name}: {case.sentence}")
+        line(f"{outcome.sentence()} Open {outcome.page}" if outcome.page else outcome.sentence())
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _split(words: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for word in words for part in word.split(",") if part.strip()))

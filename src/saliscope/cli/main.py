@@ -1,0 +1,50 @@
+"""The command `saliscope`: words to a plan, and what came of it to the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from saliscope.cli.catalogue import methods, model_app, models
+from saliscope.cli.demo import demo
+from saliscope.cli.doctor import doctor
+from saliscope.cli.explain import explain
+from saliscope.core.errors import SaliscopeError
+
+app = typer.Typer(
+    name="saliscope",
+    help="Where in a medical image a network's answer came from. Research use only, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(explain)
+app.command()(demo)
+app.command()(methods)
+app.command()(models)
+app.add_typer(model_app, name="model")
+app.command()(doctor)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command line; a refusal is one line on stderr and exit code 2, an interruption 130."""
+    try:
+        app(args=list(sys.argv[1:] if words is None else words))
+    except SaliscopeError as error:
+        if os.environ.get("SALISCOPE_DEBUG"):
+            raise
+        sys.stderr.write(f"saliscope: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("saliscope: interrupted; complete cases were kept, and the same command goes on from there.\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

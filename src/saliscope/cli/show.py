@@ -1,0 +1,34 @@
+"""What goes to the terminal: tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def as_json(value: Any) -> None:
+    """Write plain data to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def line(text: str = "") -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Write rows under their column names, in columns as wide as needed."""
+    if not rows:
+        return
+    names = list(rows[0])
+    widths = {n: max(len(n), *(len(r[n]) for r in rows)) for n in names}
+    for row in [{n: n.upper() for n in names}, *rows]:
+        line("  ".join(row[n].ljust(widths[n]) for n in names).rstrip())
+
+
+def paragraph(label: str, text: str) -> None:
+    """Write a labelled text, wrapped under its label."""
+    line(textwrap.fill(text, 100, initial_indent=f"{label:<14}", subsequent_indent=" " * 14))

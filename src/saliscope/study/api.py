@@ -1,0 +1,137 @@
+"""The one call for whoever has a module and an image: saliscope.explain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saliscope.core.errors import InputError, ModelError
+from saliscope.core.explanation import Explanation
+from saliscope.core.geometry import Geometry
+from saliscope.core.image import MedicalImage
+from saliscope.core.protocols import Method
+from saliscope.core.target import OutputKind
+from saliscope.model.network import Network
+from saliscope.model.steps import Step, make_step
+from saliscope.model.view import View, Viewing
+from saliscope.study.explain import Case, explained, make_methods
+from saliscope.study.present import Showing
+from saliscope.study.question import Asked, asks_for_top
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+One = "str | Path | MedicalImage | Tensor"
+
+
+def explain(
+    x: str | Path | MedicalImage | Tensor | Sequence[str | Path | MedicalImage],
+    model: nn.Module | Network | str | Path,
+    method: str | Method | Sequence[str | Method] = "grad-cam",
+    target: Asked = "top",
+    layer: str | None = None,
+    *,
+    labels: Sequence[str] = (),
+    kind: OutputKind | None = None,
+    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    output: str | int | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Explanation | list[Explanation]:
+    """Return where in an image a network's answer came from: one explanation, or a list of them.
+
+    `x` is a path, a MedicalImage or a list of these, or a tensor (N, C, *S) that is already as the network expects it,
+    whose spacing is unknown unless given. `model` is any module, a Network, or the name or path of a model card.
+    `target` is a label, an index, "top", "all", a list, or a function from the output to scores (N,). `layer` is a
+    dotted name; None takes the card's, or the last spatial one. The rest describes a bare module: its labels, the
+    kind of its output, the steps of its view, and where its logits are if it returns several things.
+    A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
+    Raises a SaliscopeError that says what does not fit.
+    """
+    network = _network(model, labels, kind, view, output)
+    methods = make_methods(method, layer)
+    asked = target
+    batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked))
+    found = [e for batch in batches for e in explained(batch, network, methods, asked)]
+    several = not isinstance(method, str | Method) or isinstance(target, list | tuple) or target == "all"
+    one_image = isinstance(x, str | Path | MedicalImage) or (hasattr(x, "shape") and len(x) == 1)
+    return found[0] if len(found) == 1 and one_image and not several else found
+
+
+def _network(
+    model: nn.Module | Network | str | Path,
+    labels: Sequence[str],
+    kind: OutputKind | None,
+    view: Viewing | Sequence[Step | Mapping[str, Any]] | None,
+    output: str | int | None,
+) -> Network:
+    from torch import nn
+
+    if isinstance(model, str | Path):
+        from saliscope.model.load import load
+
+        network = load(model)
+    elif isinstance(model, nn.Module):
+        network = Network(model, name=type(model).__name__)
+    elif isinstance(model, Network):
+        network = model
+    else:
+        raise ModelError(
+            f"a model of type {type(model).__name__}",
+            expected="a torch module, a Network, or the name or path of a model card",
+            do="Pass one of these",
+        )
+    if view is not None and not isinstance(view, Viewing):
+        view = Viewing(tuple(make_step(s) if isinstance(s, Mapping) else s for s in view))
+    return replace(
+        network,
+        labels=tuple(labels) or network.labels,
+        kind=kind or network.kind,
+        viewing=view or network.viewing,
+        output=output if output is not None else network.output,
+    )
+
+
+def _batches(x: Any, network: Network, spacing_mm: Sequence[float] | None, *, alone: bool) -> list[list[Case]]:
+    from torch import Tensor
+
+    if isinstance(x, Tensor):
+        cases = _from_tensor(x, spacing_mm)
+        return [[case] for case in cases] if alone else [cases]
+    several = [x] if isinstance(x, str | Path | MedicalImage) else list(x)
+    return [[_from_image(one, network)] for one in several]
+
+
+def _from_image(one: str | Path | MedicalImage, network: Network) -> Case:
+    if not isinstance(one, MedicalImage):
+        from saliscope.read import read
+
+        one = read(one)
+    return Case(one, network.viewing(one), Showing)
+
+
+def _from_tensor(x: Tensor, spacing_mm: Sequence[float] | None) -> list[Case]:
+    if x.ndim not in (4, 5) or not x.is_floating_point() or x.numel() == 0:
+        raise InputError(
+            f"a tensor of shape {tuple(x.shape)} and type {x.dtype}",
+            expected="floating (N, C, row, column) or (N, C, plane, row, column)",
+            do="Add the axis of the batch or of the channels: x[None]",
+        )
+    geometry = Geometry.of_picture(x.shape[2:], spacing_mm)
+    cases = []
+    for n, one in enumerate(x.detach().cpu().float().numpy()):
+        digest = hashlib.sha256(np.ascontiguousarray(one).tobytes()).hexdigest()
+        note = "A tensor as the network sees it; shown from its lowest to its highest value."
+        image = MedicalImage(one.copy(), _shown(one), geometry, "", "", digest, f"tensor-{n}", (note,))
+        cases.append(Case(image, View(x[n : n + 1].detach(), geometry), Showing))
+    return cases
+
+
+def _shown(values: Any) -> Any:
+    grey = values if len(values) == 3 else values[:1]
+    low, high = float(grey.min()), float(grey.max())
+    return np.round((grey - low) / ((high - low) or 1.0) * 255).astype(np.uint8)

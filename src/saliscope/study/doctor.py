@@ -1,0 +1,104 @@
+"""What this machine has of what is needed: codecs, torch, a GPU, room and rights."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+State = Literal["ok", "note", "missing"]
+
+#: Transfer syntaxes by the name users know, and the packages that decode them.
+SYNTAXES = {
+    "JPEG baseline and extended": "JPEGExtended12Bit",
+    "JPEG lossless": "JPEGLosslessSV1",
+    "JPEG-LS": "JPEGLSLossless",
+    "JPEG 2000": "JPEG2000Lossless",
+    "RLE": "RLELossless",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: "ok", worth a "note", or "missing" and what to do."""
+
+    what: str
+    state: State
+    detail: str
+    do: str = ""
+
+
+def findings() -> list[Finding]:
+    """Return everything that was looked at, in order."""
+    return [_python(), _torch(), _gpu(), *_codecs(), _optional(), _writing(), _room(), _data()]
+
+
+def _python() -> Finding:
+    return Finding("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _torch() -> Finding:
+    import torch
+
+    built = "CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda} build"
+    return Finding("torch", "ok", f"{torch.__version__}, {built}, {torch.get_num_threads()} threads")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Finding("GPU", "ok", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB (--device cuda)")
+    return Finding("GPU", "note", "none that torch can use; everything runs on the CPU")
+
+
+def _codecs() -> list[Finding]:
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
+
+    found = []
+    for name, keyword in SYNTAXES.items():
+        decoder = get_decoder(getattr(uid, keyword))
+        if decoder.is_available:
+            found.append(Finding(f"codec {name}", "ok", ", ".join(decoder.available_plugins)))
+        else:
+            what = "; ".join(decoder.missing_dependencies) or "no plugin"
+            found.append(Finding(f"codec {name}", "missing", what, "pip install --force-reinstall saliscope"))
+    return found
+
+
+def _optional() -> Finding:
+    try:
+        return Finding("MONAI", "ok", version("monai"))
+    except PackageNotFoundError:
+        advice = "pip install 'saliscope[monai]' for cards whose architecture is monai.networks.nets.*"
+        return Finding("MONAI", "note", "not installed", advice)
+
+
+def _writing() -> Finding:
+    folder = Path.cwd()
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            return Finding("writing here", "ok", "a file could be written in the current folder")
+    except OSError as error:
+        return Finding("writing here", "note", f"{error.strerror}", "Give --out a folder where you may write")
+
+
+def _room() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    state: State = "ok" if free > 1 else "note"
+    return Finding("disk", state, f"{free:.1f} GiB free here")
+
+
+def _data() -> Finding:
+    folder = os.environ.get("SALISCOPE_DATA")
+    if folder and Path(folder).is_dir():
+        return Finding("SALISCOPE_DATA", "ok", "set, and a folder")
+    detail = "set, but not a folder" if folder else "not set; only cards whose weights lie there need it"
+    return Finding("SALISCOPE_DATA", "note", detail)

@@ -1,0 +1,78 @@
+"""What is asked for in one run: the words of the command line, checked before anything is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from saliscope.core.errors import MethodError, did_you_mean
+from saliscope.core.protocols import Method
+from saliscope.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The model, the methods with their options, the targets and the layer: what makes two runs the same run."""
+
+    model: str
+    methods: tuple[str, ...] = ("grad-cam",)
+    targets: tuple[str, ...] = ("top",)
+    layer: str = "auto"
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    device: str = "cpu"
+    allow_code: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        return asdict(self)
+
+    def digest(self, weights: str, view: str) -> str:
+        """Return the SHA-256 of the plan with the weights and view that it was carried out with."""
+        words = [self.described(), weights, view]
+        return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
+
+    def make(self) -> dict[str, Method]:
+        """Return the methods by name; raises MethodError for an unknown name, field, or value."""
+        made: dict[str, Method] = {}
+        for name in self.options:
+            if name not in self.methods:
+                raise MethodError(
+                    f"an option of {name!r}, which is not among the methods", do=did_you_mean(name, self.methods)
+                )
+        for name in self.methods:
+            method = METHODS.make(name, **self.options.get(name, {}))
+            named = {f.name for f in fields(method)}  # type: ignore[arg-type]
+            if self.layer != "auto" and "layer" in named and getattr(method, "layer", None) == "auto":
+                method = replace(method, layer=self.layer)  # type: ignore[type-var]
+            made[name] = method
+        return made
+
+
+def options_of(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the fields of METHOD.FIELD=VALUE words; values are numbers, true, false, lists 1,2,3, or text."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        place, equals, value = word.partition("=")
+        method, dot, key = place.rpartition(".")
+        if not (equals and dot and method and key):
+            raise MethodError(
+                f"option {word!r}", expected="METHOD.FIELD=VALUE", do="For example: --option smoothgrad.samples=50"
+            )
+        found.setdefault(method, {})[key.replace("-", "_")] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    if "," in text:
+        return tuple(_value(part) for part in text.split(",") if part)
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

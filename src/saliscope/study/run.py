@@ -1,0 +1,223 @@
+"""Many images, one plan, one folder: each case whole or not at all, and a run that was cut off goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from saliscope.core.errors import InputError, ModelError, SaliscopeError
+from saliscope.core.explanation import Explanation
+from saliscope.core.protocols import Method
+from saliscope.model.load import load
+from saliscope.model.network import Network
+from saliscope.read import Limits, Source, discover
+from saliscope.study.explain import Case, explained, versions
+from saliscope.study.plan import Plan
+from saliscope.study.present import Showing, written_before
+from saliscope.study.store import Store
+
+
+class Watch(Protocol):
+    """Who is told how a run goes."""
+
+    def cases(self, total: int) -> None:
+        """Take note of how many cases there are."""
+
+    def step(self, case: str, what: str) -> None:
+        """Take note of what is being done for a case."""
+
+    def done(self, case: str, what: str) -> None:
+        """Take note of a complete case."""
+
+    def failed(self, what: str, why: str) -> None:
+        """Take note of what could not be done, and why."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A complete case: its folder, what was predicted, and the folders of its explanations."""
+
+    name: str
+    kind: str
+    image: str
+    sentence: str
+    explanations: tuple[str, ...]
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An input that could not be explained."""
+
+    source: str
+    error: str
+    message: str
+    do: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    out: Path
+    cases: tuple[Finished, ...]
+    failures: tuple[Failed, ...]
+    page: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 when all was done, 2 when nothing was, 3 when part failed."""
+        if not self.failures:
+            return 0
+        return 3 if self.cases else 2
+
+    def sentence(self) -> str:
+        """Return what came of it in words."""
+        kept = sum(c.kept for c in self.cases)
+        parts = [f"{len(self.cases)} explained" + (f", {kept} of them before" if kept else "")]
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed, see {self.out / 'failures.csv'}")
+        return "; ".join(parts) + "."
+
+    def described(self) -> dict[str, Any]:
+        """Return the outcome as plain data."""
+        return {
+            "out": str(self.out),
+            "page": str(self.page) if self.page else None,
+            "exit_code": self.exit_code,
+            "cases": [asdict(c) for c in self.cases],
+            "failures": [asdict(f) for f in self.failures],
+        }
+
+
+@dataclass
+class _Progress:
+    """What a run has so far."""
+
+    cases: list[Finished] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
+
+
+def run(
+    inputs: Sequence[str | Path],
+    plan: Plan,
+    out: Path,
+    *,
+    watch: Watch,
+    limits: Limits | None = None,
+    overwrite: bool = False,
+) -> Outcome:
+    """Explain every image among the inputs into the folder `out`, and return what came of it.
+
+    A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
+    unknown model, method or option, no input at all, or a folder that holds another run.
+    """
+    methods = plan.make()
+    network = load(plan.model, allow_code=plan.allow_code, device=plan.device)
+    sources, unreadable = discover(inputs, limits or Limits())
+    if not sources and not unreadable:
+        raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")
+    digest = plan.digest(network.weights_digest(), network.viewing.digest)
+    store = Store.opened(out, digest, overwrite=overwrite)
+    so_far = _Progress()
+    for failure in unreadable:
+        _note_failure(so_far, watch, str(failure.path), failure.error)
+    started = _now()
+    watch.cases(len(sources))
+    state = "interrupted"
+    try:
+        for source in sources:
+            _one(source, network, methods, plan, store, so_far, watch, limits or Limits())
+        state = "complete"
+    finally:
+        record = _record(plan, network, digest, so_far, state)
+        store.close(record, [asdict(f) for f in so_far.failures], {"started": started, "finished": _now()})
+    if not so_far.cases:
+        store.discard_if_empty()
+    page = store.index([c.name for c in so_far.cases], network.name) if so_far.cases else None
+    return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
+
+
+def limits_of(words: Sequence[str]) -> Limits:
+    """Return the limits of NAME=VALUE words; raises InputError for a name that is not there."""
+    from dataclasses import fields, replace
+
+    from saliscope.core.errors import did_you_mean
+
+    limits = Limits()
+    known = {f.name: type(getattr(limits, f.name)) for f in fields(limits)}
+    for word in words:
+        name, _, value = word.partition("=")
+        key = name.replace("-", "_")
+        if key not in known:
+            raise InputError(f"limit {name!r}", expected="NAME=VALUE", do=did_you_mean(key, known))
+        try:
+            limits = replace(limits, **{key: known[key](float(value))})
+        except ValueError:
+            raise InputError(f"limit {word!r}", expected="a number", do=f"For example {name}=1e9") from None
+    return limits
+
+
+def _one(
+    source: Source,
+    network: Network,
+    methods: Mapping[str, Method],
+    plan: Plan,
+    store: Store,
+    so_far: _Progress,
+    watch: Watch,
+    limits: Limits,
+) -> None:
+    try:
+        watch.step(source.name, "reading")
+        image = source.load(limits)
+        kept = written_before(store.case(source.name), image.digest)
+        if kept is None:
+            case = Case(image, network.viewing(image), Showing)
+            found = explained([case], network, methods, list(plan.targets), lambda what: watch.step(source.name, what))
+            watch.step(source.name, "writing")
+            folders = Showing(image, case.view).write_case(found, store.case(source.name), network.card)
+            done = Finished(source.name, source.kind, image.digest, _sentence(found), tuple(folders))
+        else:
+            done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
+    except SaliscopeError as error:
+        _note_failure(so_far, watch, str(source.paths[0]), error)
+    except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others
+        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        wrapped = ModelError(
+            f"the network could not be run on this image ({said})", do="Check the card's view and layer"
+        )
+        _note_failure(so_far, watch, str(source.paths[0]), wrapped)
+    else:
+        so_far.cases.append(done)
+        watch.done(done.name, "complete before" if done.kept else done.sentence)
+
+
+def _sentence(found: Sequence[Explanation]) -> str:
+    return "; ".join(dict.fromkeys(e.prediction.sentence(e.target) for e in found))
+
+
+def _note_failure(so_far: _Progress, watch: Watch, source: str, error: SaliscopeError) -> None:
+    so_far.failures.append(Failed(source, type(error).__name__, str(error), error.do))
+    watch.failed(source, str(error))
+
+
+def _record(plan: Plan, network: Network, digest: str, so_far: _Progress, state: str) -> dict[str, Any]:
+    return {
+        "state": state,
+        "plan": plan.described(),
+        "plan_digest": digest,
+        "model": {"name": network.name, "weights": network.weights_digest(), "view": network.viewing.digest},
+        "versions": dict(versions()),
+        "device": str(network.device),
+        "cases": [asdict(c) for c in so_far.cases],
+        "failed": len(so_far.failures),
+        "statement": "Research use only, not for diagnosis.",
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
