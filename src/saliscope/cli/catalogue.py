@@ -78,6 +78,7 @@ def model_show(
                 paragraph(key[:13], _plain(text))
         elif value not in (None, ""):
             paragraph(key[:13], _plain(value))
+    line("\nFor research use only, not for diagnosis.")
 
 
 def _plain(value: Any) -> str:

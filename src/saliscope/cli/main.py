@@ -31,7 +31,7 @@ app.command()(doctor)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command line; a refusal is one line on stderr and exit code 2, an interruption 130."""
+    """Run the command line; a refusal is one line on stderr and exit code 2."""
     try:
         app(args=list(sys.argv[1:] if words is None else words))
     except SaliscopeError as error:
@@ -39,9 +39,6 @@ def main(words: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"saliscope: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("saliscope: interrupted; complete cases were kept, and the same command goes on from there.\n")
-        raise SystemExit(130) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Watches a run; `quiet` leaves only failures."""
+    """Watches a run; `quiet` leaves only failures. An interruption ends the program with exit code 130."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -40,6 +40,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if kind is KeyboardInterrupt:
+            sys.stderr.write(
+                "saliscope: interrupted; complete cases are kept, and the same command goes on from there.\n"
+            )
+            raise SystemExit(130)
 
     def cases(self, total: int) -> None:
         """Take note of how many cases there are."""

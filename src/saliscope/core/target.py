@@ -28,6 +28,14 @@ class Target(Protocol):
         """Return scores (N, K) of an output; raises TargetError or OutputError if it does not fit."""
 
 
+@runtime_checkable
+class Holding(Target, Protocol):
+    """A target with a part that must stay as it is for the unchanged input while methods change the input."""
+
+    def held(self, run: Callable[[], Tensor]) -> Target:
+        """Return the target with that part fixed by the output that `run` returns, called only where it is needed."""
+
+
 @dataclass(frozen=True)
 class LogitTarget:
     """The logits of some classes: the default, because a softmax mixes classes and saturates.
@@ -63,6 +71,28 @@ class LogitTarget:
                 )
             return chosen
         return _region_mean(chosen, _predicted(output, self.indices))
+
+    def held(self, run: Callable[[], Tensor]) -> Target:
+        """Return the target with the region of a segmentation fixed as predicted in the output that `run` returns.
+
+        Without it the region would move with every change of the input, and a score would not be of one thing.
+        """
+        if self.kind != "segmentation":
+            return self
+        return RegionTarget(self.indices, self.labels, _predicted(run(), self.indices))
+
+
+@dataclass(frozen=True, eq=False)
+class RegionTarget:
+    """The mean logit of some classes over a fixed mask (N or 1, K, *S); an empty one stands for everything."""
+
+    indices: tuple[int, ...]
+    labels: tuple[str, ...]
+    mask: Tensor
+
+    def scores(self, output: Tensor) -> Tensor:
+        """Return (N, K) scores of an output (N, classes, *S)."""
+        return _region_mean(output[:, list(self.indices)], self.mask)
 
 
 @dataclass(frozen=True)

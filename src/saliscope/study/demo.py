@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from saliscope.study.drawing import write_ultrasound, write_volume
 from saliscope.study.plan import Plan
 from saliscope.study.run import Outcome, Watch, run
-
-SEED = 7
 
 
 @dataclass(frozen=True)
@@ -26,14 +22,13 @@ class Scene:
 
     def inputs(self, folder: Path) -> list[str | Path]:
         """Return the images: pydicom's where they lie, drawn ones written into the folder."""
+        if self.name == "drawn-ultrasound":
+            return [write_ultrasound(folder)]
+        if self.name == "drawn-volume":
+            return [write_volume(folder)]
         from pydicom.data import get_testdata_file
 
-        if self.name == "drawn-ultrasound":
-            return [drawn_ultrasound(folder)]
-        if self.name == "real-slices":
-            return [str(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small.dcm")]
-        slices = ("4467", "4528", "4558", "4588", "4618", "4648", "4678")
-        return [str(get_testdata_file(f"dicomdirtests/98892003/MR700/{n}")) for n in slices]
+        return [str(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small.dcm")]
 
 
 SCENES = (
@@ -45,9 +40,10 @@ SCENES = (
         Plan("spot-finder", ("grad-cam", "integrated-gradients"), ("spot",)),
     ),
     Scene(
-        "real-volume",
-        "An MR volume",
-        "Real: seven MR slices that come with pydicom. Drawn: the network, the same formula in three dimensions.",
+        "drawn-volume",
+        "A volume with two spots",
+        "Drawn: the volume, an ellipsoid with two bright balls in it, tilted, with thick slices; and the network, the"
+        " same formula in three dimensions. So the right answer is known: the balls.",
         Plan("spot-finder-3d", ("grad-cam",), ("spot",)),
     ),
     Scene(
@@ -70,37 +66,9 @@ def demonstrate(out: Path, *, watch: Watch, overwrite: bool = False) -> Path:
     return _index(out, outcomes)
 
 
-def drawn_ultrasound(folder: Path) -> Path:
-    """Write a picture of a dark lesion in speckle, drawn with a fixed seed, and return its path."""
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "drawn-ultrasound.png"
-    Image.fromarray(lesion_in_speckle(), "L").save(path)
-    return path
-
-
-def lesion_in_speckle(size: int = 256, seed: int = SEED) -> npt.NDArray[np.uint8]:
-    """Return a picture (size, size): layers of tissue, a lesion with an uneven rim, a shadow below it, speckle."""
-    from scipy.ndimage import gaussian_filter
-
-    random = np.random.default_rng(seed)
-    row, column = np.mgrid[:size, :size] / size
-    tissue = 0.30 + 0.10 * np.sin(9 * row + 1.5 * np.sin(5 * column)) + 0.25 * np.exp(-(((row - 0.12) / 0.05) ** 2))
-    angle = np.arctan2(row - 0.48, column - 0.60)
-    rim = 1 + 0.16 * np.sin(5 * angle + 1) + 0.10 * np.sin(11 * angle)
-    distance = np.hypot((row - 0.48) / 0.15, (column - 0.60) / 0.20) / rim
-    inside = 1 / (1 + np.exp((distance - 1) * 14))
-    shadow = (row > 0.48) * np.exp(-(((column - 0.60) / 0.13) ** 4)) * 0.45
-    reflected = tissue * (1 - 0.85 * inside) * (1 - shadow * (1 - inside))
-    speckle = gaussian_filter(random.rayleigh(0.8, (size, size)), (0.7, 1.4))
-    depth = np.exp(-0.7 * row)
-    return np.clip(255 * 1.25 * reflected * speckle * depth, 0, 255).astype(np.uint8)
-
-
 def _index(out: Path, outcomes: Sequence[Outcome]) -> Path:
     from saliscope.figures.page import CaseLink, index_page
-    from saliscope.write.folder import write_file
+    from saliscope.write import write_file
 
     links = []
     for scene, outcome in zip(SCENES, outcomes, strict=True):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saliscope.core.explanation import Explanation
-from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.view import View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from saliscope.figures.reading import Reading
-    from saliscope.model.card import Card
+PAGE, THUMBNAIL, RECORD = "page.html", "thumbnail.png", "explanation.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ class Showing:
         self.write_case([explanation], folder)
         return folder
 
-    def write_case(self, found: Sequence[Explanation], folder: Path, card: Card | None = None) -> list[str]:
+    def write_case(self, found: Sequence[Explanation], folder: Path, *, overwrite: bool = False) -> tuple[str, ...]:
         """Write the folder of a case with all its explanations; return the names of theirs.
 
         Raises WriteError when the folder is there already or cannot be written; nothing is left then.
@@ -47,21 +45,19 @@ class Showing:
         from saliscope.figures.overlay import overlay_png
         from saliscope.figures.page import page, thumbnail
         from saliscope.figures.reading import interpret
-        from saliscope.write.bundle import write_explanation
-        from saliscope.write.folder import new_folder
+        from saliscope.write import explanation_files, new_folder, write_files
 
         names = folder_names(found)
-        with new_folder(folder) as place:
-            readings = []
-            for name, explanation in zip(names, found, strict=True):
-                reading = interpret(explanation, self.image)
+        with new_folder(folder, overwrite) as place:
+            readings = [interpret(explanation, self.image) for explanation in found]
+            for name, explanation, reading in zip(names, found, readings, strict=True):
                 picture = overlay_png(self.image, reading)
-                record = {"image": described_image(self.image), **described(explanation, reading, card)}
-                write_explanation(place / name, explanation, reading.values, self.image.geometry, picture, record)
-                readings.append(reading)
+                onto = self.image.geometry
+                files = explanation_files(explanation, reading.values, onto, picture, reading.record())
+                write_files(place, {f"{name}/{file}": data for file, data in files.items()})
             view = self.view.tensor[0].detach().cpu().float().numpy()
-            (place / "page.html").write_text(page(self.image, readings, view), encoding="utf-8")
-            (place / "thumbnail.png").write_bytes(thumbnail(self.image, readings[0]))
+            whole = {PAGE: page(self.image, readings, view).encode(), THUMBNAIL: thumbnail(self.image, readings[0])}
+            write_files(place, whole)
         return names
 
 
@@ -75,58 +71,23 @@ class Kept:
 
 def written_before(folder: Path, image: str) -> Kept | None:
     """Return what a complete case folder holds, or None where there is none of this image."""
-    records = sorted(folder.glob("*/explanation.json"))
-    read = [json.loads(path.read_text(encoding="utf-8")) for path in records]
-    if not read or any(r["provenance"]["image"] != image for r in read):
+    paths = sorted(folder.glob(f"*/{RECORD}"))
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    if not read or any(r["provenance"]["image_sha256"] != image for r in read):
         return None
-    return Kept(
-        "; ".join(dict.fromkeys(r["prediction"]["sentence"] for r in read)), tuple(p.parent.name for p in records)
-    )
+    said = dict.fromkeys(r["prediction"]["sentence"] for r in read)
+    return Kept("; ".join(said), tuple(p.parent.name for p in paths))
 
 
-def folder_names(found: Sequence[Explanation]) -> list[str]:
-    """Return "<target>.<method>" for each explanation, in characters that every file system takes."""
-    return [f"{_plain(e.target)}.{_plain(e.provenance.method)}" for e in found]
+def folder_names(found: Sequence[Explanation]) -> tuple[str, ...]:
+    """Return "<target>.<method>" for each explanation, in characters that every file system takes, each one once."""
+    from saliscope.write import safe_name
 
-
-def described(explanation: Explanation, reading: Reading, card: Card | None) -> dict[str, Any]:
-    """Return all that is known of an explanation as plain data."""
-    prediction = explanation.prediction
-    said = {**asdict(prediction), "sentence": prediction.sentence(explanation.target)}
-    model = {} if card is None else {"title": card.title, "intended": card.intended, "limits": list(card.limits)}
-    return {
-        "target": explanation.target,
-        "prediction": said,
-        "traits": asdict(explanation.traits),
-        "model": model,
-        "native_grid": described_geometry(explanation.geometry),
-        "seen_grid": described_geometry(explanation.seen),
-        "provenance": _plain_provenance(explanation),
-        "reading": reading.record(),
-    }
-
-
-def described_image(image: MedicalImage) -> dict[str, Any]:
-    """Return what is known of an image, without its values, as plain data."""
-    return {
-        "name": image.name,
-        "digest": image.digest,
-        "modality": image.modality,
-        "units": image.units,
-        "notes": list(image.notes),
-        "grid": described_geometry(image.geometry),
-    }
-
-
-def described_geometry(geometry: Geometry) -> dict[str, Any]:
-    """Return a grid as plain data."""
-    return asdict(geometry)
-
-
-def _plain_provenance(explanation: Explanation) -> dict[str, Any]:
-    fields = vars(explanation.provenance)
-    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()}
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "+-_") else "-" for c in text).strip("-") or "unnamed"
+    names: dict[str, None] = {}
+    for e in found:
+        name = stem = f"{safe_name(e.target)}.{safe_name(e.provenance.method)}"
+        number = 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
+        names[name] = None
+    return tuple(names)

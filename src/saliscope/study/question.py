@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from saliscope.core.target import CallableTarget, Target, choose
+from saliscope.core.target import CallableTarget, Holding, Target, choose
 from saliscope.model.network import Network
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Question:
             self.output = output.detach()
             self._target = self._settled(self.output)
         return self._target.scores(output)
+
+    def held(self, run: Callable[[], Tensor]) -> Target:
+        """Return the settled target with the region of a segmentation fixed by the output that `run` returns."""
+        return self._target.held(run) if isinstance(self._target, Holding) else self
 
     def _settled(self, output: Tensor) -> Target:
         if isinstance(self.asked, Target):

@@ -179,8 +179,8 @@ def _one(
             case = Case(image, network.viewing(image), Showing)
             found = explained([case], network, methods, list(plan.targets), lambda what: watch.step(source.name, what))
             watch.step(source.name, "writing")
-            folders = Showing(image, case.view).write_case(found, store.case(source.name), network.card)
-            done = Finished(source.name, source.kind, image.digest, _sentence(found), tuple(folders))
+            folders = Showing(image, case.view).write_case(found, store.case(source.name), overwrite=True)
+            done = Finished(source.name, source.kind, image.digest, _sentence(found), folders)
         else:
             done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
     except SaliscopeError as error:

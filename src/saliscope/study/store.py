@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Self
 
 from saliscope.core.errors import WriteError
 
-SCHEMA = 1
+SCHEMA = "1.0"
 RECORD, FAILURES, INDEX = "run.json", "failures.csv", "index.html"
 
 
@@ -30,8 +29,6 @@ class Store:
 
         Raises WriteError for a folder that holds something else, unless a run in it may be overwritten.
         """
-        from saliscope.write.folder import remove_folder
-
         try:
             fresh = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +44,7 @@ class Store:
                 earlier = json.loads(record.read_text(encoding="utf-8"))
                 if overwrite:
                     for path in held:
-                        remove_folder(path) if path.is_dir() else path.unlink()
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
                 elif earlier.get("plan_digest") != digest:
                     raise WriteError(
                         f"{out}, which holds a run of another plan or model",
@@ -69,19 +66,19 @@ class Store:
 
     def close(self, record: Mapping[str, Any], failures: Sequence[Mapping[str, str]], times: Mapping[str, str]) -> None:
         """Write run.json, and failures.csv if anything failed."""
-        from saliscope.write.folder import write_file
+        from saliscope.write import csv_bytes, write_file
 
         self._write({**record, "times": dict(times)})
         path = self.out / FAILURES
         if failures:
-            write_file(path, _table(failures).encode())
+            write_file(path, csv_bytes(list(failures[0]), failures))
         else:
             path.unlink(missing_ok=True)
 
     def index(self, names: Sequence[str], model: str) -> Path:
         """Write the page that lists the cases, and return the page to open: that of the only case, if there is one."""
         from saliscope.figures.page import CaseLink, index_page
-        from saliscope.write.folder import write_file
+        from saliscope.write import write_file
 
         links = [CaseLink(n, f"{n}/page.html", (self.case(n) / "thumbnail.png").read_bytes()) for n in names]
         path = self.out / INDEX
@@ -90,27 +87,10 @@ class Store:
 
     def discard_if_empty(self) -> None:
         """Remove the folder if this run made it and nothing came of it."""
-        from saliscope.write.folder import remove_folder
-
         if self.fresh:
-            remove_folder(self.out)
+            shutil.rmtree(self.out, ignore_errors=True)
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        from saliscope.write.folder import write_file
+        from saliscope.write import json_bytes, write_file
 
-        text = json.dumps({"schema_version": SCHEMA, **record}, indent=2, sort_keys=True, allow_nan=False, default=str)
-        write_file(self.out / RECORD, text.encode() + b"\n")
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: _cell(str(v)) for k, v in row.items()})
-    return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return text that a spreadsheet will not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+        write_file(self.out / RECORD, json_bytes({"schema_version": SCHEMA, **record}))
