@@ -109,7 +109,8 @@ def _pad(cells: Cells, args: Sequence[Any], _out: Tensor, axes: int) -> Cells | 
 
 
 def _slice(cells: Cells, args: Sequence[Any], _out: Tensor, axes: int) -> Cells | None:
-    dim, start, _end, step = (*args[1:], *(0, None, None, 1)[len(args) - 1 :])
+    given: list[Any] = [*args[1:], *[0, None, None, 1][len(args) - 1 :]]
+    dim, start, _end, step = given
     axis = (dim % (axes + 2)) - 2
     if axis < 0:
         return cells

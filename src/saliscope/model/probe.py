@@ -72,7 +72,9 @@ class Probed:
             raise _independent(keys)
         for k in range(count):
             self._counts.backward_passes += 1
-            grads = torch.autograd.grad(scores[:, k].sum(), roots, retain_graph=k < count - 1, allow_unused=True)
+            with torch.enable_grad():  # the caller may iterate under no_grad
+                score = scores[:, k].sum()
+            grads = torch.autograd.grad(score, roots, retain_graph=k < count - 1, allow_unused=True)
             without = [key for key, g in zip(keys, grads, strict=True) if g is None]
             if without:
                 raise _independent(without)
@@ -97,7 +99,7 @@ def watched(module: nn.Module, x: Tensor, layers: Sequence[str], probed: Probed)
 
 def found(module: nn.Module, name: str) -> nn.Module:
     """Return the layer of a dotted name; raises LayerError with the nearest names."""
-    named = dict(module.named_modules())
+    named: dict[str, nn.Module] = dict(module.named_modules())
     for candidate in (name, name.removeprefix("module."), name.removeprefix("_orig_mod.")):
         if candidate in named and candidate:
             return named[candidate]

@@ -6,40 +6,15 @@ A step is a frozen dataclass and takes a Frame to a Frame. In a model card it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from saliscope.core.errors import CardError, GeometryError, did_you_mean
 from saliscope.core.geometry import ENDS, Geometry
-
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """Values (C, *S) on their way to the network, their grid, and which elements (*S) are padding."""
-
-    values: Array
-    geometry: Geometry
-    padding: npt.NDArray[np.bool_] | None = None
-
-    def inside(self) -> Array:
-        """Return the values that belong to the scan, for statistics."""
-        if self.padding is None or self.padding.all():
-            return self.values.reshape(-1)
-        return self.values[:, ~self.padding].reshape(-1)
-
-
-class Step(Protocol):
-    """One change of an image on its way to the network: a frozen dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the changed frame; raises GeometryError when the step does not fit."""
+from saliscope.model.frame import Array, Frame, Step
+from saliscope.model.intensity import Channels, Clip, Normalise, Scale, Window
 
 
 @dataclass(frozen=True)
@@ -143,93 +118,6 @@ class Pad:
         padding = None if frame.padding is None else np.pad(frame.padding, width, constant_values=True)
         size = [n + b + a for n, b, a in zip(now, before, after, strict=True)]
         return Frame(values, frame.geometry.cropped([-b for b in before], size), padding)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Map [low, high] to 0..1 and clip outside: a CT window in HU."""
-
-    low: float
-    high: float
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the frame between 0 and 1."""
-        if not self.high > self.low:
-            raise CardError(f"window from {self.low} to {self.high}", expected="low below high", do="Correct the card.")
-        return replace(
-            frame, values=np.clip((frame.values - self.low) / (self.high - self.low), 0, 1).astype(np.float32)
-        )
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Clip to these percentiles of the scan, padding left out."""
-
-    low_percentile: float = 0.0
-    high_percentile: float = 100.0
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the clipped frame."""
-        low, high = np.percentile(frame.inside(), [self.low_percentile, self.high_percentile])
-        return replace(frame, values=np.clip(frame.values, low, high).astype(np.float32))
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Multiply by a factor or, with none, map the scan's own minimum and maximum to 0..1; constant becomes 0."""
-
-    factor: float | None = None
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the scaled frame."""
-        if self.factor is not None:
-            return replace(frame, values=(frame.values * np.float32(self.factor)).astype(np.float32))
-        low, high = float(frame.inside().min()), float(frame.inside().max())
-        span = high - low if high > low else 1.0
-        return replace(frame, values=((frame.values - low) / span).astype(np.float32))
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """Subtract a mean and divide by a standard deviation, each one for all channels or one for each.
-
-    With neither given, by the scan's own.
-    """
-
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the normalised frame."""
-        column = (-1, *[1] * frame.geometry.ndim)
-        mean = np.array(self.mean if self.mean is not None else (frame.inside().mean(),)).reshape(column)
-        std = np.array(self.std if self.std is not None else (frame.inside().std() or 1.0,)).reshape(column)
-        if (std <= 0).any() or any(a.shape[0] not in (1, frame.values.shape[0]) for a in (mean, std)):
-            raise CardError(
-                f"normalise with mean {self.mean} and std {self.std} on {frame.values.shape[0]} channels",
-                expected="positive, one for all channels or one for each",
-                do="Correct the card.",
-            )
-        return replace(frame, values=((frame.values - mean) / std).astype(np.float32))
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Make this many channels: three to one by luminance (ITU-R 601), one to many by repeating."""
-
-    count: int
-
-    def __call__(self, frame: Frame) -> Frame:
-        """Return the frame with `count` channels; raises GeometryError where neither rule fits."""
-        have = frame.values.shape[0]
-        if have == self.count:
-            return frame
-        if have == 1:
-            return replace(frame, values=np.repeat(frame.values, self.count, axis=0))
-        if have == 3 and self.count == 1:
-            grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), frame.values, axes=1)[None]
-            return replace(frame, values=grey.astype(np.float32))
-        raise GeometryError(f"{have} channels", expected=f"{self.count}, or 1, or 3 for 1", do="Choose another image.")
 
 
 STEPS: Mapping[str, type[Any]] = {

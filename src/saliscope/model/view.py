@@ -13,7 +13,8 @@ import numpy as np
 from saliscope.core.errors import GeometryError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
-from saliscope.model.steps import Frame, Step, step_name
+from saliscope.model.frame import Frame, Step
+from saliscope.model.steps import step_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ class Viewing:
             frame = step(frame)
         if not np.isfinite(frame.values).all():
             raise GeometryError("a view with NaN or infinite values", expected="finite", do="Correct the view's steps.")
-        return View(torch.from_numpy(np.ascontiguousarray(frame.values))[None], frame.geometry)
+        return View(torch.from_numpy(np.array(frame.values, order="C"))[None], frame.geometry)
 
 
 def described(steps: Sequence[Step]) -> list[str]:

@@ -16,8 +16,9 @@ from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
+from saliscope.model.frame import Step
 from saliscope.model.network import Network
-from saliscope.model.steps import Step, make_step
+from saliscope.model.steps import make_step
 from saliscope.model.view import View, Viewing
 from saliscope.study.explain import Case, explained, make_methods
 from saliscope.study.present import Showing

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,7 +198,11 @@ def _provenance(
 def versions() -> Mapping[str, str]:
     """Return the versions of what a map depends on."""
     names = ("saliscope", "torch", "numpy", "scipy", "scikit-image", "pydicom", "nibabel")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    found = {"python": platform.python_version()}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _speaks(network: Network, question: Question) -> bool:

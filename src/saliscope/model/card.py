@@ -1,0 +1,224 @@
+"""The model card: what a network is, how to load it, how it sees, and what it must not be used for."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from saliscope.core.errors import CardError, SaliscopeError, WeightsError, did_you_mean
+from saliscope.core.target import OutputKind
+from saliscope.model.steps import make_step
+from saliscope.model.view import Source, Viewing, described
+
+SCHEMA = 1
+DATA = "$SALISCOPE_DATA"
+
+#: What each key of a card must be; those of REQUIRED must be there.
+KEYS: Mapping[str, tuple[type, ...]] = {
+    "schema": (int,),
+    "name": (str,),
+    "title": (str,),
+    "description": (str,),
+    "architecture": (str,),
+    "arguments": (dict,),
+    "weights": (str,),
+    "digest": (str,),
+    "prefix": (str,),
+    "labels": (list,),
+    "output": (str,),
+    "output_key": (str, int),
+    "thresholds": (dict,),
+    "layer": (str,),
+    "modalities": (list,),
+    "dimensions": (int,),
+    "source": (str,),
+    "view": (list,),
+    "licence": (str,),
+    "attribution": (str,),
+    "intended": (str,),
+    "performance": (dict,),
+    "limits": (list,),
+}
+REQUIRED = (
+    *("schema", "name", "title", "description", "architecture", "labels", "output", "modalities", "dimensions"),
+    *("view", "licence", "attribution", "intended", "limits"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """One model card, checked; `view` holds the steps, `thresholds` a probability for some of the labels.
+
+    `weights` is a path beside the card, or begins with "$SALISCOPE_DATA/", or is empty where the architecture's
+    weights are analytic; `digest` is "sha256:" and the SHA-256 of that file; `prefix` begins every key of it.
+    """
+
+    path: Path
+    name: str
+    title: str
+    description: str
+    architecture: str
+    labels: tuple[str, ...]
+    output: OutputKind
+    modalities: tuple[str, ...]
+    dimensions: int
+    view: Viewing
+    licence: str
+    attribution: str
+    intended: str
+    limits: tuple[str, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    digest: str = ""
+    prefix: str = ""
+    output_key: str | int | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    layer: str = "auto"
+    performance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Return the card of a TOML file; raises CardError that says what is wrong with it."""
+        file = Path(path)
+        try:
+            words = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise CardError(
+                f"card {file}: {error}", expected="a readable text file", do="Check the path and its rights."
+            ) from error
+        except tomllib.TOMLDecodeError as error:
+            raise CardError(f"card {file}: {error}", expected="TOML", do="Correct it at that place.") from error
+        _check_keys(words, file)
+        _check_values(words, file)
+        try:
+            steps = tuple(make_step(step) for step in words["view"])
+        except SaliscopeError as error:
+            raise CardError(f"card {file}: {error.got}", expected=error.expected, do=error.do) from error
+        source: Source = words.get("source", "values")
+        direct = {f.name for f in fields(cls)} - {"view", "path"}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in words.items() if k in direct}
+        return cls(path=file, view=Viewing(steps, source), **values)
+
+    def weights_path(self) -> Path | None:
+        """Return where the weights lie, or None where the architecture needs none.
+
+        Raises WeightsError when the card points into the data folder and nobody said where that is.
+        """
+        if not self.weights:
+            return None
+        if not self.weights.startswith(f"{DATA}/"):
+            return self.path.parent / self.weights
+        folder = os.environ.get(DATA[1:])
+        if not folder:
+            raise WeightsError(
+                f"the weights of {self.name!r} lie at {self.weights}, and {DATA[1:]} is not set",
+                do=f"Set the environment variable {DATA[1:]} to the folder of the data",
+            )
+        return Path(folder) / self.weights[len(DATA) + 1 :]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the whole card as plain values for JSON, the view as one line for each step."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("path", "view")}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+        return {"schema": SCHEMA, **plain, "source": self.view.source, "view": described(self.view.steps)}
+
+
+def shipped() -> dict[str, Path]:
+    """Return the cards that the package brings: name and path, in alphabetical order."""
+    zoo = Path(str(files("saliscope.model.zoo")))
+    return {card.parent.name: card for card in sorted(zoo.glob("*/card.toml"))}
+
+
+def find(name_or_path: str | Path) -> Card:
+    """Return the card of a shipped name or of a TOML file; raises CardError when there is none."""
+    known = shipped()
+    if str(name_or_path) in known:
+        return Card.read(known[str(name_or_path)])
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.is_file():
+        return Card.read(path)
+    if (path / "card.toml").is_file():
+        return Card.read(path / "card.toml")
+    raise CardError(
+        f"model {str(name_or_path)!r}",
+        expected="the name of a shipped model, or the path of a card (.toml)",
+        do=did_you_mean(str(name_or_path), known),
+    )
+
+
+def _check_keys(words: Mapping[str, Any], file: Path) -> None:
+    """Refuse another schema, unknown keys, missing keys and values of a wrong type."""
+    if words.get("schema") != SCHEMA:
+        raise CardError(
+            f"card {file} with schema {words.get('schema', '(none)')}",
+            expected=f"schema = {SCHEMA}",
+            do="Write the card for this version of saliscope, or take the version that the card was written for.",
+        )
+    for key, value in words.items():
+        if key not in KEYS:
+            raise CardError(f"card {file} with key {key!r}", expected="a known key", do=did_you_mean(key, KEYS))
+        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+            wanted = " or ".join(_WORDS[t] for t in KEYS[key])
+            raise CardError(f"card {file} with {key} = {value!r}", expected=wanted, do="Correct it.")
+    for key in REQUIRED:
+        if key not in words:
+            raise CardError(f"card {file} without {key!r}", expected="every required key", do=f"Add {key} = ...")
+
+
+def _check_values(words: Mapping[str, Any], file: Path) -> None:
+    """Refuse values that do not fit each other."""
+    labels, output = words["labels"], words["output"]
+    for key in ("labels", "modalities", "limits"):
+        if not words[key] or not all(isinstance(v, str) and v for v in words[key]):
+            raise CardError(f"card {file} with {key} = {words[key]!r}", expected="a list of words", do="Fill it in.")
+    if len(set(labels)) != len(labels) or (output == "binary" and len(labels) != 2):
+        raise CardError(
+            f"card {file} with labels {labels}",
+            expected="different labels, and two for a binary output",
+            do="Name each class once; for a single logit name both the negative and the positive class.",
+        )
+    choices: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+        ("output", output, get_args(OutputKind)),
+        ("source", words.get("source", "values"), get_args(Source)),
+        ("dimensions", words["dimensions"], (2, 3)),
+    )
+    for key, value, allowed in choices:
+        if value not in allowed:
+            raise CardError(
+                f"card {file} with {key} = {value!r}",
+                expected=" or ".join(repr(a) for a in allowed),
+                do=did_you_mean(value, allowed) if isinstance(value, str) else "Correct it.",
+            )
+    for label, limit in words.get("thresholds", {}).items():
+        if label not in labels:
+            raise CardError(f"card {file} with a threshold for {label!r}", do=did_you_mean(label, labels))
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 <= limit <= 1:
+            raise CardError(
+                f"card {file} with the threshold {limit!r} for {label!r}",
+                expected="a probability from 0 to 1",
+                do="Correct it.",
+            )
+    if not all(isinstance(step, dict) for step in words["view"]):
+        raise CardError(f"card {file} with view = {words['view']!r}", expected="[[view]] tables", do="Correct it.")
+    _check_weights(words, file)
+
+
+def _check_weights(words: Mapping[str, Any], file: Path) -> None:
+    digest = words.get("digest", "")
+    algorithm, _, code = digest.partition(":")
+    if digest and (algorithm != "sha256" or len(code) != 64 or set(code) - set("0123456789abcdef")):
+        raise CardError(
+            f"card {file} with digest = {digest!r}",
+            expected="'sha256:' and 64 hexadecimal digits",
+            do="Write what sha256sum says of the weights file.",
+        )
+    if digest and not words.get("weights"):
+        raise CardError(f"card {file} with a digest and no weights", expected="both or none", do="Name the file.")
+
+
+_WORDS = {str: "text", int: "a whole number", dict: "a table", list: "a list"}

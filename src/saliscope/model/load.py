@@ -1,0 +1,170 @@
+"""From a card to a network: build the architecture, check the weights, fill it. Nothing in the files is run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saliscope.core.errors import CardError, ModelError, WeightsError, did_you_mean
+from saliscope.model.card import Card, find
+from saliscope.model.weights import file_digest, fill, read_state
+from saliscope.model.zoo import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from saliscope.model.network import Network
+
+MONAI = "monai.networks.nets"
+
+
+def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cpu") -> Network:
+    """Return the network of a card, of a shipped card's name, or of a card's path, in evaluation mode.
+
+    `allow_code` permits an architecture "module:function", which runs that function. Raises CardError for a card
+    that is wrong, WeightsError for weights that are missing, changed, unsafe or do not fit, ModelError for a device.
+    """
+    from saliscope.model.network import Network
+
+    chosen = card if isinstance(card, Card) else find(card)
+    # The weights are checked before the architecture is built: a changed file stops everything.
+    path = chosen.weights_path()
+    digest = "" if path is None else _checked_digest(chosen, path)
+    module = build(chosen.architecture, chosen.arguments, allow_code=allow_code)
+    if path is not None:
+        fill(module, read_state(path), chosen.prefix, f"weights {path.name} of {chosen.name!r}")
+    try:
+        module = module.eval().to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} ({error})", expected="a device of this machine", do="Use 'cpu'") from error
+    return Network(
+        module=module,
+        labels=chosen.labels,
+        kind=chosen.output,
+        name=chosen.name,
+        viewing=chosen.view,
+        thresholds=tuple(chosen.thresholds.get(label) for label in chosen.labels),
+        layer=chosen.layer,
+        digest=digest,
+        output=chosen.output_key,
+        card=chosen,
+    )
+
+
+def build(architecture: str, arguments: Mapping[str, Any], *, allow_code: bool = False) -> nn.Module:
+    """Return the untrained module of an architecture: ours by name, MONAI's, or "module:function" where allowed.
+
+    Raises CardError for an architecture or an argument that is not there.
+    """
+    if architecture in ARCHITECTURES:
+        maker = _imported(ARCHITECTURES[architecture], architecture)
+    elif architecture.startswith(f"{MONAI}."):
+        maker = _monai_class(architecture)
+        arguments = _without_download(architecture, maker, arguments)
+    elif ":" in architecture:
+        if not allow_code:
+            raise CardError(
+                f"architecture {architecture!r}, which runs code of its own",
+                expected="permission to run it",
+                do="If you trust that module, say --allow-code (in Python: allow_code=True)",
+            )
+        maker = _imported(architecture, architecture)
+    else:
+        raise CardError(
+            f"architecture {architecture!r}",
+            expected=f"one of ours, {MONAI}.Name, or module:function",
+            do=did_you_mean(architecture, ARCHITECTURES),
+        )
+    return _made(architecture, maker, arguments)
+
+
+def _checked_digest(card: Card, path: Path) -> str:
+    got = file_digest(path)
+    if card.digest and card.digest != f"sha256:{got}":
+        raise WeightsError(
+            f"weights {path} have the digest sha256:{got}",
+            expected=card.digest,
+            do=f"Fetch the weights of {card.name!r} again; if you changed them, write the new digest into the card",
+        )
+    return got
+
+
+def _imported(address: str, architecture: str) -> Callable[..., Any]:
+    module, _, name = address.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CardError(
+            f"architecture {architecture!r} does not import ({error})",
+            expected="module:function that can be imported",
+            do="Install the module, or put its folder on PYTHONPATH",
+        ) from error
+    return _callable(architecture, found)
+
+
+def _monai_class(architecture: str) -> Callable[..., Any]:
+    from torch import nn
+
+    name = architecture[len(MONAI) + 1 :]
+    try:
+        nets = import_module(MONAI)
+    except (ImportError, RuntimeError) as error:
+        raise CardError(
+            f"architecture {architecture!r} needs MONAI, which does not import ({error})",
+            do="Install it: pip install 'saliscope[monai]'",
+        ) from error
+    known = {k for k, v in vars(nets).items() if isinstance(v, type) and issubclass(v, nn.Module)}
+    if name not in known:
+        raise CardError(f"architecture {architecture!r}", expected="a class there", do=did_you_mean(name, known))
+    return _callable(architecture, getattr(nets, name))
+
+
+def _without_download(architecture: str, maker: Callable[..., Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse and switch off `pretrained...`: it would fetch a file and unpickle it."""
+    wanted = [k for k, v in arguments.items() if k.startswith("pretrained") and v]
+    if wanted:
+        raise CardError(
+            f"architecture {architecture!r} with {wanted[0]} = {arguments[wanted[0]]!r}, which fetches weights",
+            expected="weights named by the card",
+            do=f"Drop {wanted[0]!r} and give weights = ... with their digest",
+        )
+    known = _parameters(maker)
+    off = {k: False for k, p in known.items() if k.startswith("pretrained") and p.default is True}
+    return {**off, **arguments}
+
+
+def _callable(architecture: str, found: object) -> Callable[..., Any]:
+    if not callable(found):
+        raise CardError(f"architecture {architecture!r} is {type(found).__name__}", expected="a class or function")
+    return found
+
+
+def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what a maker takes; nothing where it does not say, as some compiled classes do."""
+    try:
+        return inspect.signature(maker).parameters
+    except ValueError:
+        return {}
+
+
+def _made(architecture: str, maker: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
+    from torch import nn
+
+    parameters = _parameters(maker)
+    open_ended = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in arguments:
+        if key not in parameters and not open_ended:
+            raise CardError(f"argument {key!r} of architecture {architecture!r}", do=did_you_mean(key, parameters))
+    try:
+        module = maker(**arguments)
+    except Exception as error:
+        raise CardError(
+            f"architecture {architecture!r} with {dict(arguments)} ({type(error).__name__}: {error})",
+            do="Correct the card's arguments",
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise CardError(f"architecture {architecture!r} made {type(module).__name__}", expected="a torch.nn.Module")
+    return module
