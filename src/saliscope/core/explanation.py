@@ -36,7 +36,7 @@ class Explanation:
     Read-only from birth. Raises GeometryError when values and grid do not fit.
     """
 
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32] = field(repr=False)
     geometry: Geometry
     seen: Geometry
     target: str

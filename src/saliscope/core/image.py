@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,15 @@ class MedicalImage:
     `name` is a case name that holds no identifier. Arrays are read-only. Raises InputError if they do not fit.
     """
 
-    values: npt.NDArray[np.float32]
-    display: npt.NDArray[np.uint8]
+    values: npt.NDArray[np.float32] = field(repr=False)
+    display: npt.NDArray[np.uint8] = field(repr=False)
     geometry: Geometry
     modality: str
     units: str
     digest: str
     name: str
     notes: tuple[str, ...] = ()
-    padding: npt.NDArray[np.bool_] | None = None
+    padding: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for what, array, channels in (("values", self.values, None), ("display", self.display, (1, 3))):
