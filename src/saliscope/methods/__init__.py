@@ -1,1 +1,24 @@
-"""One paper, one file."""
+"""One paper, one file; the catalogue lists names, fields and traits without torch."""
+
+from saliscope.core.protocols import Method
+from saliscope.core.registry import Registry
+
+METHODS: Registry[Method] = Registry(
+    kind="method",
+    table={
+        "gradient": "saliscope.methods.gradient.gradient:Gradient",
+        "input-x-gradient": "saliscope.methods.gradient.input_x_gradient:InputXGradient",
+        "smoothgrad": "saliscope.methods.gradient.smoothgrad:SmoothGrad",
+        "integrated-gradients": "saliscope.methods.gradient.integrated_gradients:IntegratedGradients",
+        "grad-cam": "saliscope.methods.cam.grad_cam:GradCAM",
+        "hirescam": "saliscope.methods.cam.hirescam:HiResCAM",
+        "layercam": "saliscope.methods.cam.layercam:LayerCAM",
+        "grad-cam++": "saliscope.methods.cam.grad_cam_plus_plus:GradCAMPlusPlus",
+        "occlusion": "saliscope.methods.perturbation.occlusion:Occlusion",
+        "random": "saliscope.methods.control.random:Random",
+        "edges": "saliscope.methods.control.edges:Edges",
+        "centre": "saliscope.methods.control.centre:Centre",
+        "constant": "saliscope.methods.control.constant:Constant",
+    },
+    group="saliscope.methods",
+)

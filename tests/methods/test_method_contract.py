@@ -1,0 +1,195 @@
+"""Every method of the catalogue keeps the public contract, and each check of the contract can be failed."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from saliscope.core.protocols import INPUT, Traits
+from saliscope.methods import METHODS
+from saliscope.testing import CHECKS, ContractViolation, check_method, contract
+
+TRAITS = Traits("gradient", True, "input", True, "someone2020", "little", "much")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", METHODS.table)
+def test_every_method_keeps_the_contract(name, check):
+    check(METHODS.make(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("gradient", {"magnitude": True}),
+        ("grad-cam", {"relu": True}),
+        ("layercam", {"relu": True}),
+        ("grad-cam++", {"relu": True}),
+        ("integrated-gradients", {"baseline": "blur", "steps": 5}),
+        ("integrated-gradients", {"baseline": 0.5, "steps": 3, "memory_mb": 1e-6}),
+        ("smoothgrad", {"samples": 3, "sigma": 0.0, "seed": 9}),
+        ("occlusion", {"baseline": "zero", "window": 3, "stride": 3}),
+        ("occlusion", {"baseline": "min", "memory_mb": 1e-6}),
+        ("edges", {"sigma": 2.0}),
+    ],
+    ids=str,
+)
+def test_methods_keep_the_contract_with_other_fields(name, fields):
+    method = METHODS.make(name, **fields)
+    for check in CHECKS:
+        # Windows of 3 do not divide the axes, so the last is moved back, and the other end has no such window.
+        if not (check is contract.mirror and fields.get("window") == 3):
+            check(method)
+
+
+def _gradient(model, x, target):
+    with torch.enable_grad():
+        probe = model.probe(x, [INPUT])
+        return torch.stack([g[INPUT].sum(1) for g in probe.gradients(target.scores(probe.output))], 1)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A method that keeps the contract, from which each faulty one differs in one thing."""
+
+    traits: ClassVar[Traits] = TRAITS
+
+    def attribute(self, model, x, target):
+        return _gradient(model, x, target)
+
+
+class LeaksOverBatch(Sound):
+    def attribute(self, model, x, target):
+        found = _gradient(model, x, target)
+        return found + 0.01 * found.mean(0, keepdim=True)
+
+
+class MixesTargets(Sound):
+    def attribute(self, model, x, target):
+        found = _gradient(model, x, target)
+        return found - found.mean(1, keepdim=True)
+
+
+class MovesTheGenerator(Sound):
+    def attribute(self, model, x, target):
+        np.random.rand()  # noqa: NPY002
+        return _gradient(model, x, target)
+
+
+class RemembersTheLastCall(Sound):
+    last: ClassVar[list] = []
+
+    def attribute(self, model, x, target):
+        self.last.append(x.sum())
+        return _gradient(model, x, target) * len(self.last)
+
+
+class SumsTheBatchAway(Sound):
+    def attribute(self, model, x, target):
+        return _gradient(model, x, target).sum(0)
+
+
+class GivesNaN(Sound):
+    def attribute(self, model, x, target):
+        return _gradient(model, x, target) / 0 * 0
+
+
+class WritesIntoItsInput(Sound):
+    def attribute(self, model, x, target):
+        found = _gradient(model, x, target)
+        x.clamp_(min=-1)
+        return found
+
+
+class KeepsAGraph(Sound):
+    def attribute(self, model, x, target):
+        with torch.enable_grad():
+            return _gradient(model, x, target) + 0 * x.sum(1)[:, None]
+
+
+class SwallowsErrors(Sound):
+    def attribute(self, model, x, target):
+        try:
+            return _gradient(model, x, target)
+        except RuntimeError:
+            return x[:, :1]
+
+
+class LeavesParameterGradients(Sound):
+    def attribute(self, model, x, target):
+        model.network.module.head.weight.grad.mul_(2)
+        return _gradient(model, x, target)
+
+
+class LeavesAHook(Sound):
+    def attribute(self, model, x, target):
+        model.network.module.last.register_forward_hook(lambda *_: None)
+        return _gradient(model, x, target)
+
+
+class ShiftsByOne(Sound):
+    def attribute(self, model, x, target):
+        return _gradient(model, x, target).roll(1, -1)
+
+
+class ForgetsFloat32(Sound):
+    def attribute(self, model, x, target):
+        return _gradient(model, x, target).double()
+
+
+class CountsOnMemoryOrder(Sound):
+    def attribute(self, model, x, target):
+        flat = x.as_strided((x.numel(),), (1,)).reshape(x.shape)
+        return _gradient(model, flat, target)
+
+
+@dataclass(frozen=True)
+class HoldsAList(Sound):
+    values: list = field(default_factory=list)
+
+
+@dataclass
+class Melted:
+    traits: ClassVar[Traits] = TRAITS
+
+
+class SaysNothing(Sound):
+    traits: ClassVar[Traits] = Traits("gradient", True, "input", True, "someone2020", "little", " ")
+
+
+class CitesNobody(Sound):
+    traits: ClassVar[Traits] = Traits("gradient", True, "input", True, "a paper", "little", "much")
+
+
+def test_a_sound_method_passes():
+    check_method(Sound())
+
+
+@pytest.mark.parametrize(
+    ("faulty", "check"),
+    [
+        (LeaksOverBatch, "alone"),
+        (MixesTargets, "targets"),
+        (MovesTheGenerator, "repeatable"),
+        (RemembersTheLastCall, "repeatable"),
+        (SumsTheBatchAway, "shape"),
+        (GivesNaN, "shape"),
+        (WritesIntoItsInput, "traceless"),
+        (KeepsAGraph, "surroundings"),
+        (CountsOnMemoryOrder, "surroundings"),
+        (SwallowsErrors, "traceless"),
+        (LeavesParameterGradients, "traceless"),
+        (LeavesAHook, "traceless"),
+        (ShiftsByOne, "mirror"),
+        (ForgetsFloat32, "single"),
+        (HoldsAList, "frozen"),
+        (Melted, "frozen"),
+        (SaysNothing, "traits"),
+        (CitesNobody, "traits"),
+    ],
+)
+def test_the_contract_refuses(faulty, check):
+    with pytest.raises(ContractViolation, match=faulty.__name__):
+        getattr(contract, check)(faulty())
