@@ -1,1 +1,21 @@
-"""Results on disk, whole or not at all."""
+"""Results on disk: whole or not at all, and the same bytes for the same result."""
+
+from saliscope.write.atomic import new_folder, write_file
+from saliscope.write.bundle import explanation_files, safe_name, save, write_files
+from saliscope.write.nifti import map_nifti
+from saliscope.write.record import SCHEMA_VERSION, csv_bytes, explanation_record, json_bytes, plain
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "csv_bytes",
+    "explanation_files",
+    "explanation_record",
+    "json_bytes",
+    "map_nifti",
+    "new_folder",
+    "plain",
+    "safe_name",
+    "save",
+    "write_file",
+    "write_files",
+]

@@ -1,0 +1,231 @@
+"""The page of one case, and the page that lists cases: each one file, with nothing to fetch from anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope.core.image import MedicalImage
+from saliscope.core.prediction import Prediction
+from saliscope.figures import svg, wording
+from saliscope.figures.legend import colours_sentence, facts
+from saliscope.figures.panes import Pane
+from saliscope.figures.planes import cuts, montage, profile, stacked, view_panes, views
+from saliscope.figures.reading import Reading
+from saliscope.figures.regions import centre, percent, size
+from saliscope.figures.scale import WHY_EMPTY
+from saliscope.figures.wording import ALWAYS, RESEARCH_USE, cells
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+#: Pictures on a page have at most so many pixels along a side; the overlay's own file keeps them all.
+MOST = 1100
+#: So many labels are listed at most: those explained, then the strongest.
+ROWS = 20
+#: Facts that have a place of their own on the page.
+ELSEWHERE = ("Target", "Method", "Colours", "Prediction")
+
+
+@dataclass(frozen=True)
+class CaseLink:
+    """One line of the index: a case, where its page lies, a thumbnail (PNG) and what to say of it."""
+
+    name: str
+    href: str
+    thumbnail: bytes | None = None
+    lines: tuple[str, ...] = ()
+
+
+def page(image: MedicalImage, readings: Sequence[Reading], view: npt.NDArray[np.float32] | None = None) -> str:
+    """Return the page (HTML) of one case with the maps read on it; `view` (C, *S) is what the network saw.
+
+    The prediction is that of the first reading; all readings are of one image and one network.
+    """
+    pictures = svg.Pictures()
+    first = readings[0]
+    maps = [_map(image, reading, pictures, number) for number, reading in enumerate(readings, start=1)]
+    plain = [_figure(p, pictures, image, first, "the image", heat=False) for p in views(image, first, MOST)]
+    return _environment().get_template("page.html").render(
+        name=image.name,
+        image=_image_facts(image),
+        notes=image.notes,
+        plain=plain,
+        maps=maps,
+        volume=image.geometry.ndim == 3,
+        stacked=stacked(views(image, first, MOST)),
+        prediction=_prediction(first.explanation.prediction, {r.explanation.target for r in readings}),
+        view=_view(view, first, pictures),
+        view_grid=cells(first.explanation.seen).replace(" cells of ", " elements of "),
+        pictures=_safe("".join(pictures.definitions.values())),
+        research=RESEARCH_USE,
+        always=ALWAYS,
+    )  # fmt: skip
+
+
+def index_page(cases: Sequence[CaseLink], title: str, lines: Sequence[str] = ()) -> str:
+    """Return a page (HTML) that lists cases with thumbnails and links to theirs."""
+    shown = [
+        {
+            "name": c.name,
+            "href": c.href,
+            "lines": c.lines,
+            "thumbnail": c.thumbnail and "data:image/png;base64," + base64.b64encode(c.thumbnail).decode("ascii"),
+        }
+        for c in cases
+    ]
+    return (
+        _environment().get_template("index.html").render(title=title, lines=lines, cases=shown, research=RESEARCH_USE)
+    )
+
+
+def thumbnail(image: MedicalImage, reading: Reading, most: int = 320) -> bytes:
+    """Return a small picture (PNG) of the map over its image, through the peak."""
+    from saliscope.figures.draw import blended
+    from saliscope.figures.overlay import png
+
+    return png(blended(views(image, reading, most)[0], reading.scale.palette))
+
+
+def _map(image: MedicalImage, reading: Reading, pictures: svg.Pictures, number: int) -> dict[str, Any]:
+    e, scale = reading.explanation, reading.scale
+    what = f"{e.provenance.method} map for {e.target}"
+    panes = views(image, reading, MOST)
+    tiles = montage(image, reading, 1200)
+    return {
+        "id": f"map-{number}",
+        "target": e.target,
+        "method": e.provenance.method,
+        "panes": [_figure(p, pictures, image, reading, what) for p in panes],
+        "note": panes[0].note,
+        "montage": tiles and _figure(tiles, pictures, image, reading, what),
+        "profile": _profile(image, reading) if tiles else None,
+        "empty": WHY_EMPTY[scale.state] if scale.state != "shown" else "",
+        "prediction": e.prediction.sentence(e.target),
+        "sentences": reading.sentences[: -len(wording.always(e))],
+        "facts": [(name, text) for name, text in facts(reading) if name not in ELSEWHERE],
+        "colour_bar": _safe(svg.colour_bar(scale.palette, *scale.ends)) if scale.drawn else None,
+        "colours": colours_sentence(reading),
+        "always": wording.always(e),
+        "blind": e.traits.blind,
+        "regions": [
+            (r.number, percent(r.share), r.place, f"{r.slices[0]}–{r.slices[1]}" if r.slices else "", size(r),
+             centre(r).removeprefix("centre "), f"{r.peak:.3g}")
+            for r in (reading.focus.regions if reading.focus else ())
+        ],
+        "crumbs": _crumbs(reading),
+        "provenance": _provenance(reading),
+    }  # fmt: skip
+
+
+def _view(view: npt.NDArray[np.float32] | None, reading: Reading, pictures: svg.Pictures) -> list[Markup]:
+    if view is None:
+        return []
+    seen = reading.explanation.seen
+    drawn = [
+        svg.figure(p, pictures, "sequential", seen.unit, "what the network saw", heat=False)
+        for p in view_panes(view, seen)
+    ]
+    return [_safe(d) for d in drawn]
+
+
+def _crumbs(reading: Reading) -> str:
+    focus = reading.focus
+    if focus is None or not focus.crumbs:
+        return ""
+    return f"{focus.crumbs:,} smaller, not listed: {percent(focus.crumb_share)} together"
+
+
+def _figure(
+    pane: Pane, pictures: svg.Pictures, image: MedicalImage, reading: Reading, what: str, heat: bool = True
+) -> tuple[Markup, str, float]:
+    """Return (SVG, title, width): panes share a row by their widths, so that a millimetre is as long in each."""
+    drawn = svg.figure(pane, pictures, reading.scale.palette, image.geometry.unit, f"{what} {pane.title}".strip(), heat)
+    return _safe(drawn), pane.title, pane.size[0]
+
+
+def _profile(image: MedicalImage, reading: Reading) -> Markup:
+    cut = cuts(image.geometry)[0]
+    letters = image.geometry.letters
+    ends = letters[cut.across] if letters else ("", "")
+    positive, negative = profile(reading, image.geometry)
+    return _safe(svg.profile_chart(positive, negative, reading.scale.palette, ends, cut.name))
+
+
+def _image_facts(image: MedicalImage) -> list[tuple[str, str]]:
+    g = image.geometry
+    shape = " × ".join(str(n) for n in g.shape)
+    step = " × ".join(f"{s:.3g}" for s in g.spacing)
+    return [
+        ("Modality", image.modality or "unknown"),
+        ("Size", f"{shape} ({'planes × ' if g.ndim == 3 else ''}rows × columns)"),
+        ("Spacing", f"{step} mm" if g.unit == "mm" else "unknown"),
+        ("Orientation", "" if g.letters else "unknown"),
+        ("Values", image.units or "no unit"),
+    ]
+
+
+def _prediction(prediction: Prediction, explained: set[str]) -> dict[str, Any]:
+    ranked = prediction.probabilities or prediction.logits
+    kept = sorted(range(len(ranked)), key=lambda i: (prediction.labels[i] not in explained, -ranked[i]))[:ROWS]
+    rows = []
+    for i in sorted(kept):
+        label = prediction.labels[i]
+        p = prediction.probabilities[i] if prediction.probabilities else None
+        limit = prediction.thresholds[i]
+        side = "" if p is None or limit is None else "at or above" if p >= limit else "below"
+        rows.append(
+            {
+                "label": label, "p": None if p is None else f"{p:.3f}", "width": 0 if p is None else round(100 * p, 1),
+                "logit": f"{prediction.logits[i]:.3g}", "limit": "–" if limit is None else f"{limit:.2f}",
+                "at": None if limit is None or p is None else round(100 * limit, 1),
+                "side": side, "explained": label in explained,
+            }
+        )  # fmt: skip
+    share = prediction.kind == "segmentation"
+    more = len(prediction.labels) - len(rows)
+    return {"more": more, "rows": rows, "name": "Share predicted" if share else "Probability", "kind": prediction.kind}
+
+
+def _provenance(reading: Reading) -> list[tuple[str, str]]:
+    p = reading.explanation.provenance
+    fields = ", ".join(f"{k} = {v}" for k, v in p.fields.items())
+    return [
+        ("Model", p.model),
+        ("Body", reading.shares.body if reading.shares else "not looked at: nothing to place"),
+        ("Weights SHA-256", p.weights),
+        ("View SHA-256", p.view),
+        ("Image SHA-256", p.image),
+        ("Method fields", fields or "none"),
+        ("Target", p.target),
+        *([("Diagnostics", ", ".join(f"{k} = {v:.3g}" for k, v in p.diagnostics.items()))] if p.diagnostics else []),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in p.versions.items())),
+        ("Device", p.device),
+        *[("Note", n) for n in p.notes],
+    ]
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _safe(markup: str) -> Markup:
+    """Mark SVG as ours: every text in it went through `escape` when it was written."""
+    from markupsafe import Markup
+
+    return Markup(markup)  # noqa: S704

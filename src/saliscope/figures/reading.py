@@ -1,0 +1,83 @@
+"""What a map says about its image: placed, scaled, its regions found and put into words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope.core.errors import GeometryError
+from saliscope.core.explanation import Explanation
+from saliscope.core.image import MedicalImage
+from saliscope.figures import wording
+from saliscope.figures.place import placed, within
+from saliscope.figures.regions import CRUMB, SHARE, Focus, focus_of
+from saliscope.figures.scale import Scale, scale_of, state_of
+from saliscope.figures.shares import Shares, shares_of
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A map read on its image: values (*S) on the image's grid, raw and signed; scale, regions, and sentences.
+
+    `image` is the digest of the image that it was read on.
+    """
+
+    explanation: Explanation
+    values: npt.NDArray[np.float32]
+    scale: Scale
+    focus: Focus | None
+    shares: Shares | None
+    sentences: tuple[str, ...]
+    image: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the reading as plain data, for the explanation's file."""
+        low, high = self.scale.ends
+        record: dict[str, Any] = {
+            "state": self.scale.state,
+            "scale": {"palette": self.scale.palette, "mode": self.scale.mode, "low": low, "high": high},
+            "shares": None if self.shares is None else asdict(self.shares),
+            "sentences": list(self.sentences),
+            "regions": [],
+            "focus": None,
+        }
+        if self.focus is not None:
+            f = self.focus
+            record["regions"] = [{**asdict(r), "sentence": r.sentence()} for r in f.regions]
+            record["focus"] = {
+                "wanted_share": SHARE, "held_share": f.held, "level": f.level, "coverage_of_seen": f.coverage,
+                "smallest_listed_share": CRUMB, "not_listed": f.crumbs, "not_listed_share": f.crumb_share,
+            }  # fmt: skip
+        return record
+
+
+def interpret(explanation: Explanation, image: MedicalImage, limit: float | None = None) -> Reading:
+    """Return the map placed on its image and read; `limit` fixes the colour scale so that maps can be compared.
+
+    Raises GeometryError when the map was not made from this image.
+    """
+    if explanation.provenance.image != image.digest:
+        raise GeometryError(
+            "a map that was made from another image", expected="map and image of one source", do="Pair them again."
+        )
+    values = placed(explanation.values, explanation.geometry, image.geometry, explanation.seen)
+    values.setflags(write=False)
+    scale = _scale(explanation, values, limit)
+    seen = within(image.geometry, explanation.seen)
+    focus = focus_of(values, image.geometry, seen) if scale.state == "shown" else None
+    finite = scale.state in ("shown", "no positive evidence")
+    shares = shares_of(explanation, image, values, seen) if finite else None
+    sentences = wording.sentences(explanation, image, scale, focus, shares, bool(seen.all()))
+    return Reading(explanation, values, scale, focus, shares, sentences, image.digest)
+
+
+def _scale(explanation: Explanation, values: npt.NDArray[np.float32], limit: float | None) -> Scale:
+    """Return the scale of what is drawn; whether there is anything to draw is the native map's matter."""
+    scale = scale_of(values, limit)
+    native = state_of(explanation.values)
+    if native in ("constant", "not finite"):
+        return Scale(scale.palette, 1.0, "nothing to scale", native)
+    return scale

@@ -1,0 +1,60 @@
+"""How much of a map lies where it says little about the patient: air, the border, padding, below zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope.core.explanation import Explanation
+from saliscope.core.image import MedicalImage
+from saliscope.figures.body import body_mask
+from saliscope.figures.place import within
+
+#: The border strip is so much of what was seen, on every side.
+BORDER = 0.05
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of positive attribution, None where not known; `body` says how the body was found or why not.
+
+    `padding` is the share on the network's grid but outside the image; the others are of what lies in the image.
+    `border_area` is the strip's share of what was seen; `negative` is the share of the magnitude below zero.
+    """
+
+    outside_body: float | None
+    body: str
+    border: float | None
+    border_area: float
+    padding: float
+    negative: float
+
+
+def shares_of(
+    explanation: Explanation, image: MedicalImage, values: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]
+) -> Shares:
+    """Return the shares of a finite map, placed on its image as values (*S); `seen` (*S) is what the network saw."""
+    body, how = body_mask(image)
+    grid = image.geometry
+    strip = seen & ~(within(grid, explanation.seen, BORDER) & within(grid, grid, BORDER))
+    positive = np.maximum(values, 0)
+    total = float(positive.sum(dtype=np.float64))
+    magnitude = float(np.abs(values).sum(dtype=np.float64))
+    return Shares(
+        outside_body=None if body is None or not total else float(positive[~body].sum(dtype=np.float64) / total),
+        body=how,
+        border=float(positive[strip].sum(dtype=np.float64) / total) if total else None,
+        border_area=float(strip.sum() / max(1, seen.sum())),
+        padding=_padding(explanation, image),
+        negative=max(0.0, 1 - total / magnitude) if magnitude else 0.0,
+    )
+
+
+def _padding(explanation: Explanation, image: MedicalImage) -> float:
+    """Return the share of the native map's positive attribution in cells whose centre lies outside the image."""
+    positive = np.maximum(explanation.values, 0).astype(np.float64)
+    total = positive.sum()
+    off = ~within(explanation.geometry, image.geometry)
+    return float(positive[off].sum() / total) if total else 0.0

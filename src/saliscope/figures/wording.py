@@ -1,0 +1,112 @@
+"""One reading in plain sentences. They speak of the model's score, never of disease."""
+
+from __future__ import annotations
+
+from saliscope.core.explanation import Explanation
+from saliscope.core.geometry import Geometry
+from saliscope.core.image import MedicalImage
+from saliscope.figures.regions import CRUMB, SHARE, Focus, centre, percent, size
+from saliscope.figures.scale import WHY_EMPTY, Scale
+from saliscope.figures.shares import Shares
+
+RESEARCH_USE = "Research use, not for diagnosis."
+#: Said beside every map.
+ALWAYS = (
+    "This map explains the model's score; it does not show where disease is.",
+    "A clean map does not exclude bias that has no location (exposure, noise, scanner).",
+)
+#: Said in place of the first where a map knows nothing of the model's answer.
+CONTROL = (
+    "This is a control map: it is made without the model's answer, explains nothing, and is there to compare with."
+)
+#: A share that is worth a sentence.
+NOTABLE = 0.05
+
+
+def sentences(
+    explanation: Explanation, image: MedicalImage, scale: Scale, focus: Focus | None, shares: Shares | None, whole: bool
+) -> tuple[str, ...]:
+    """Return what a reader should know of one map, most important first; `whole`: the network saw all of the image."""
+    control = explanation.traits.family == "control"
+    said = [CONTROL] if control else []
+    if focus is None:
+        said.append(WHY_EMPTY[scale.state] if scale.state != "shown" else WHY_EMPTY["zero"])
+    else:
+        said.append(_focus(explanation, focus, whole))
+    if shares is not None:
+        said += _shares(explanation, shares)
+    said.append(grid_sentence(explanation, image))
+    return (*said, *always(explanation))
+
+
+def always(explanation: Explanation) -> tuple[str, ...]:
+    """Return what is said beside every map of its kind, last."""
+    return ALWAYS[1:] if explanation.traits.family == "control" else ALWAYS
+
+
+def quantity(explanation: Explanation) -> str:
+    """Return what the map's values are called."""
+    if explanation.traits.family == "control":
+        return "control map's positive values"
+    return "positive attribution" if explanation.traits.signed else "attribution"
+
+
+def cells(geometry: Geometry, short: bool = False) -> str:
+    """Return the size of a grid's cells: "7 × 7 cells of 41 mm"."""
+    steps = [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in geometry.spacing]
+    one = steps[0] if len(set(steps)) == 1 else " × ".join(steps)
+    width = f"{one} {geometry.unit}"
+    return width if short else f"{' × '.join(map(str, geometry.shape))} cells of {width}"
+
+
+def grid_sentence(explanation: Explanation, image: MedicalImage) -> str:
+    """Return what the map's own grid lets one see."""
+    grid = explanation.geometry
+    finest = max(s / t for s, t in zip(sorted(grid.spacing), sorted(image.geometry.spacing), strict=True))
+    if finest <= 1.5:
+        return f"The map has about one value for each element of the image ({cells(grid, short=True)})."
+    return f"Cells of this map are {cells(grid, short=True)} wide: it cannot show anything finer."
+
+
+def _focus(explanation: Explanation, focus: Focus, whole: bool) -> str:
+    much = "Half" if focus.held < SHARE + 0.05 else percent(focus.held)
+    what = quantity(explanation)
+    area = f"{percent(focus.coverage)} of {'the image' if whole else 'the part of the image that the network saw'}"
+    told = "" if explanation.traits.family == "control" else f" for '{explanation.target}'"
+    opening = f"{much} of the {what}{told} lies in {area}"
+    specks = f"{focus.crumbs:,} smaller {'speck' if focus.crumbs == 1 else 'specks'}"
+    if not focus.regions:
+        return (
+            f"{opening}, scattered over {specks.replace('smaller ', '')}, none of which holds {percent(CRUMB)} of it."
+        )
+    first, n = focus.regions[0], len(focus.regions)
+    count = "one region" if n == 1 else f"{n} regions"
+    rest = f" and {specks} ({percent(focus.crumb_share)})" if focus.crumbs else ""
+    slices = f", slices {first.slices[0]} to {first.slices[1]} of {first.planes}" if first.slices else ""
+    which = "It" if n == 1 and not focus.crumbs else "The region" if n == 1 else "The largest"
+    share = "" if which == "It" else f", with {percent(first.share)} of the {what},"
+    return (
+        f"{opening}, in {count}{rest}. {which}{share} is in the {first.place}{slices}: {size(first)}, {centre(first)}."
+    )
+
+
+def _shares(explanation: Explanation, shares: Shares) -> list[str]:
+    what = quantity(explanation)
+    said = []
+    if explanation.traits.signed and explanation.traits.family != "control" and shares.negative >= NOTABLE:
+        said.append(
+            f"{percent(shares.negative)} of the attribution, by magnitude, is negative: "
+            f"it counts against '{explanation.target}'."
+        )
+    if shares.outside_body is not None and shares.outside_body >= NOTABLE:
+        said.append(f"{percent(shares.outside_body)} of the {what} lies outside the body.")
+    if shares.border is not None and shares.border >= max(0.1, 1.5 * shares.border_area):
+        said.append(
+            f"{percent(shares.border)} of the {what} lies in the border strip, "
+            f"which is {percent(shares.border_area)} of what the network saw."
+        )
+    if shares.padding >= 0.01:
+        said.append(
+            f"{percent(shares.padding)} of the {what} lies in padding around the image, where there is no patient."
+        )
+    return said

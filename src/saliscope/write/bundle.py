@@ -1,0 +1,68 @@
+"""The folder of one explanation: its map twice, its picture, its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope.core.errors import WriteError
+from saliscope.core.explanation import Explanation
+from saliscope.core.geometry import Geometry
+from saliscope.write.atomic import new_folder
+from saliscope.write.nifti import map_nifti
+from saliscope.write.record import explanation_record, json_bytes
+
+
+def explanation_files(
+    explanation: Explanation,
+    placed: npt.NDArray[np.float32],
+    onto: Geometry,
+    picture: bytes,
+    reading: Mapping[str, Any],
+) -> dict[str, bytes]:
+    """Return the files of an explanation by name, the same bytes for the same explanation.
+
+    `placed` (*S) is the map on the source's grid `onto`, `picture` the PNG of it over the image, and `reading` what
+    was read on it, as plain data.
+    """
+    return {
+        "explanation.json": json_bytes(explanation_record(explanation, onto, reading)),
+        "map.nii.gz": map_nifti(placed, onto),
+        "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
+        "overlay.png": picture,
+    }
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder that is being made, by names that may hold one folder of their own.
+
+    Raises WriteError for a name that leads out of the folder.
+    """
+    for name, data in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or path == folder:
+            raise WriteError(f"a file named {name!r}", expected="a name inside the folder", do="Choose a plain name.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def save(path: str | Path, files: Mapping[str, bytes], overwrite: bool = False) -> Path:
+    """Write a new folder of files, whole or not at all, and return its path; raises WriteError."""
+    with new_folder(path, overwrite) as folder:
+        write_files(folder, files)
+    return Path(path)
+
+
+def safe_name(text: str) -> str:
+    """Return text as one part of a path on any system: letters, digits, dot, dash and underscore, never empty.
+
+    Two texts that differ may become one name; whoever makes several beside each other numbers them.
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text.strip())
+    name = kept.strip(".-")[:80] or "unnamed"
+    reserved = {"CON", "PRN", "AUX", "NUL", *(f"{d}{i}" for d in ("COM", "LPT") for i in range(10))}
+    return f"{name}_" if name.split(".")[0].upper() in reserved else name

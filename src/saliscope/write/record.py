@@ -1,0 +1,132 @@
+"""An explanation as plain data, and plain data as bytes that are always the same."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from saliscope.core.errors import WriteError
+from saliscope.core.explanation import Explanation
+from saliscope.core.geometry import Geometry
+
+#: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
+SCHEMA_VERSION = "1.0"
+#: Digits that are stored of a number: more than float32 holds.
+DIGITS = 9
+
+
+def explanation_record(explanation: Explanation, onto: Geometry, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what explanation.json holds; `reading` is what was read on the map placed on the grid `onto`."""
+    p = explanation.provenance
+    prediction = explanation.prediction
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "research_use": "Research use, not for diagnosis.",
+        "target": explanation.target,
+        "prediction": {
+            **dataclasses.asdict(prediction),
+            "sentence": prediction.sentence(explanation.target),
+        },
+        "method": {
+            "name": p.method,
+            "fields": dict(p.fields),
+            "traits": dataclasses.asdict(explanation.traits),
+        },
+        "layer": {"name": p.layer, "reason": p.layer_reason},
+        "map": {
+            "file": "map.nii.gz",
+            "native_file": "map_native.nii.gz",
+            "picture": "overlay.png",
+            "grid": grid_record(onto),
+            "native_grid": grid_record(explanation.geometry),
+            "seen": grid_record(explanation.seen),
+            "placement": "linear between the centres of the native cells, zero outside what the network saw",
+            "native_minimum": _finite(explanation.values.min()),
+            "native_maximum": _finite(explanation.values.max()),
+        },
+        "reading": dict(reading),
+        "provenance": {
+            "image_sha256": p.image,
+            "weights_sha256": p.weights,
+            "view_sha256": p.view,
+            "model": p.model,
+            "target": p.target,
+            "versions": dict(p.versions),
+            "device": p.device,
+            "diagnostics": dict(p.diagnostics),
+            "notes": list(p.notes),
+        },
+    }
+
+
+def grid_record(geometry: Geometry) -> dict[str, Any]:
+    """Return a grid as plain data: the affine takes array indices to RAS+ positions."""
+    return {
+        "shape": geometry.shape,
+        "spacing": geometry.spacing,
+        "unit": geometry.unit,
+        "frame": geometry.frame,
+        "axes": ["plane", "row", "column"][-geometry.ndim :],
+        "affine": geometry.affine,
+        "letters": geometry.letters,
+    }
+
+
+def json_bytes(record: Any) -> bytes:
+    """Return plain data as JSON: sorted keys, numbers of nine digits, no NaN; raises WriteError for what is not plain.
+
+    A number that is not finite becomes null, which every reader of JSON understands.
+    """
+    text = json.dumps(plain(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return rows as CSV; a cell that a spreadsheet would run as a formula gets an apostrophe in front."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(c, "")) for c in columns] for row in rows)
+    return out.getvalue().encode("utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of dict, list, str, int, float, bool and None only; raises WriteError if it cannot be."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float | np.floating):
+        return _finite(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(v) for v in value), key=str)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, PurePath):
+        # Where a file lay is the user's own affair, and differs from machine to machine.
+        return value.name
+    raise WriteError(
+        f"a {type(value).__name__} in a record", expected="plain data", do="Turn it into numbers and text."
+    )
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
