@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import fields
 from pathlib import Path
 
 from saliscope.cli.main import main as command
@@ -21,19 +22,12 @@ def methods() -> str:
         cls = METHODS.get(name)
         traits = cls.traits
         about = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-        fields = ", ".join(f"`{k}={getattr(f, 'default', None)!r}`" for k, f in cls.__dataclass_fields__.items())  # type: ignore[attr-defined]
-        lines += [
-            f"## {name}",
-            about,
-            "",
-            f"- family {traits.family}, {'signed' if traits.signed else 'unsigned'}, on the {traits.grid} grid, "
-            f"{'class-discriminative' if traits.class_discriminative else 'not class-discriminative'}; "
-            f"source `{traits.citation}`",
-            f"- cost: {traits.cost}",
-            f"- cannot see: {traits.blind}",
-            f"- fields: {fields or 'none'}",
-            "",
-        ]
+        listed = ", ".join(f"`{f.name}={f.default!r}`" for f in fields(cls))  # type: ignore[arg-type]
+        signed = "signed" if traits.signed else "unsigned"
+        aims = "class-discriminative" if traits.class_discriminative else "not class-discriminative"
+        lines += [f"## {name}", about, ""]
+        lines += [f"- family {traits.family}, {signed}, on the {traits.grid} grid, {aims}; source `{traits.citation}`"]
+        lines += [f"- cost: {traits.cost}", f"- cannot see: {traits.blind}", f"- fields: {listed or 'none'}", ""]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
+from saliscope.core.image import MedicalImage
 from saliscope.core.prediction import Prediction
 from saliscope.core.protocols import Traits
 from saliscope.core.provenance import Provenance
@@ -31,9 +32,14 @@ def an_explanation(values=None):
     )  # fmt: skip
 
 
+IMAGE = MedicalImage(
+    np.zeros((1, 8, 12), np.float32), np.zeros((1, 8, 12), np.uint8), ONTO, "US", "", "d" * 64, "case-1", ("said",)
+)  # fmt: skip
+
+
 def files(explanation=None):
     e = explanation or an_explanation()
-    return explanation_files(e, np.zeros(ONTO.shape, np.float32), ONTO, b"png", {"regions": [], "sentences": ["one"]})
+    return explanation_files(e, np.zeros(ONTO.shape, np.float32), IMAGE, b"png", {"regions": [], "sentences": ["one"]})
 
 
 def test_the_folder_holds_what_it_should(tmp_path):
@@ -49,6 +55,7 @@ def test_the_same_explanation_gives_the_same_bytes():
 def test_the_record_holds_all_that_makes_the_map_again():
     record = json.loads(files()["explanation.json"])
     assert record["schema_version"] == "1.0"
+    assert record["image"] == {"name": "case-1", "modality": "US", "units": "", "notes": ["said"], "sha256": "d" * 64}
     assert record["method"]["name"] == "grad-cam"
     assert record["method"]["fields"] == {"layer": "auto", "sizes": [1, 2]}
     assert record["layer"] == {"name": "features.norm5", "reason": "the last"}
@@ -95,7 +102,7 @@ def test_plain_takes_numbers_of_numpy_and_sets():
 
 def test_the_record_follows_the_target_of_a_caller():
     e = replace(an_explanation(), target="my own")
-    assert explanation_record(e, ONTO, {})["prediction"]["sentence"] == "my own: a score of the caller's own"
+    assert explanation_record(e, IMAGE, {})["prediction"]["sentence"] == "my own: a score of the caller's own"
 
 
 def test_a_spreadsheet_runs_no_cell():

@@ -33,7 +33,7 @@ app.command()(doctor)
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2."""
     try:
-        app(args=list(sys.argv[1:] if words is None else words))
+        app(args=list(sys.argv[1:] if words is None else words), prog_name="saliscope")
     except SaliscopeError as error:
         if os.environ.get("SALISCOPE_DEBUG"):
             raise

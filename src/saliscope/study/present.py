@@ -52,8 +52,7 @@ class Showing:
             readings = [interpret(explanation, self.image) for explanation in found]
             for name, explanation, reading in zip(names, found, readings, strict=True):
                 picture = overlay_png(self.image, reading)
-                onto = self.image.geometry
-                files = explanation_files(explanation, reading.values, onto, picture, reading.record())
+                files = explanation_files(explanation, reading.values, self.image, picture, reading.record())
                 write_files(place, {f"{name}/{file}": data for file, data in files.items()})
             view = self.view.tensor[0].detach().cpu().float().numpy()
             whole = {PAGE: page(self.image, readings, view).encode(), THUMBNAIL: thumbnail(self.image, readings[0])}

@@ -32,7 +32,9 @@ class Store:
         try:
             fresh = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
-            held = sorted(p for p in out.iterdir())
+            for left in out.glob(".*.partial"):  # of a run that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            held = sorted(out.iterdir())
             record = out / RECORD
             if held and not record.is_file():
                 raise WriteError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
-from saliscope.core.geometry import Geometry
+from saliscope.core.image import MedicalImage
 from saliscope.write.atomic import new_folder
 from saliscope.write.nifti import map_nifti
 from saliscope.write.record import explanation_record, json_bytes
@@ -20,18 +20,18 @@ from saliscope.write.record import explanation_record, json_bytes
 def explanation_files(
     explanation: Explanation,
     placed: npt.NDArray[np.float32],
-    onto: Geometry,
+    image: MedicalImage,
     picture: bytes,
     reading: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Return the files of an explanation by name, the same bytes for the same explanation.
 
-    `placed` (*S) is the map on the source's grid `onto`, `picture` the PNG of it over the image, and `reading` what
+    `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, and `reading` what
     was read on it, as plain data.
     """
     return {
-        "explanation.json": json_bytes(explanation_record(explanation, onto, reading)),
-        "map.nii.gz": map_nifti(placed, onto),
+        "explanation.json": json_bytes(explanation_record(explanation, image, reading)),
+        "map.nii.gz": map_nifti(placed, image.geometry),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
         "overlay.png": picture,
     }

@@ -16,6 +16,7 @@ import numpy as np
 from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
+from saliscope.core.image import MedicalImage
 
 #: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
 SCHEMA_VERSION = "1.0"
@@ -23,13 +24,20 @@ SCHEMA_VERSION = "1.0"
 DIGITS = 9
 
 
-def explanation_record(explanation: Explanation, onto: Geometry, reading: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what explanation.json holds; `reading` is what was read on the map placed on the grid `onto`."""
+def explanation_record(explanation: Explanation, image: MedicalImage, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what explanation.json holds; `reading` is what was read on the map placed on the image's grid."""
     p = explanation.provenance
     prediction = explanation.prediction
     return {
         "schema_version": SCHEMA_VERSION,
         "research_use": "Research use, not for diagnosis.",
+        "image": {
+            "name": image.name,
+            "modality": image.modality,
+            "units": image.units,
+            "notes": image.notes,
+            "sha256": image.digest,
+        },
         "target": explanation.target,
         "prediction": {
             **dataclasses.asdict(prediction),
@@ -45,7 +53,7 @@ def explanation_record(explanation: Explanation, onto: Geometry, reading: Mappin
             "file": "map.nii.gz",
             "native_file": "map_native.nii.gz",
             "picture": "overlay.png",
-            "grid": grid_record(onto),
+            "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
             "placement": "linear between the centres of the native cells, zero outside what the network saw",

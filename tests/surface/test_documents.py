@@ -1,0 +1,60 @@
+"""Documents say what the code does: the reference is written from it, the README's code runs, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    for name, write in maker.PAGES.items():
+        kept = (ROOT / "docs" / "reference" / name).read_text()
+        assert kept == write().rstrip() + "\n", f"{name} is old: make docs"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not link.startswith("http"):
+            assert (path.parent / link).exists(), link
+
+
+def test_the_readmes_five_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from saliscope.study.drawing import lesion_in_speckle
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(lesion_in_speckle()).save("breast.png")
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "out" / "page.html").is_file()
+
+
+def test_the_readmes_commands_are_commands() -> None:
+    from saliscope.cli.main import main
+
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    found = re.findall(r"^saliscope (\w+)", "".join(blocks), re.M)
+    assert found
+    for words in found:
+        with pytest.raises(SystemExit) as end:
+            main([words, "--help"])
+        assert not end.value.code
+
+
+def test_the_readmes_make_targets_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make (\w[\w-]*)", (ROOT / "README.md").read_text()):
+        if target != "make":
+            assert re.search(rf"^{target}:", makefile, re.M), target
