@@ -57,9 +57,23 @@ def commands() -> str:
 PAGES = {"methods.md": methods, "networks.md": networks, "command-line.md": commands}
 
 
+def picture() -> bytes:
+    """Return the README's picture: a CT slice that comes with pydicom, explained for the network drawn by hand."""
+    from pydicom.data import get_testdata_file
+
+    import saliscope
+    from saliscope.figures import interpret, overlay_png
+
+    image = saliscope.read_image(str(get_testdata_file("CT_small.dcm")))
+    found = saliscope.explain(image, "spot-finder", target="spot")
+    assert isinstance(found, saliscope.Explanation)
+    return overlay_png(image, interpret(found, image))
+
+
 def main() -> None:
-    """Write every page."""
+    """Write every page, and the README's picture."""
     HERE.mkdir(exist_ok=True)
+    (HERE.parent / "picture.png").write_bytes(picture())
     for name, write in PAGES.items():
         (HERE / name).write_text(write().rstrip() + "\n", encoding="utf-8")
 
