@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saliscope.core.errors import ModelError, OutputError
 from saliscope.core.prediction import Prediction
 from saliscope.core.target import LogitTarget, OutputKind
-from saliscope.model.probe import Probed, watched
+from saliscope.model.probe import Counts, Probed, watched
 from saliscope.model.view import Viewing
 
 if TYPE_CHECKING:
@@ -109,14 +109,6 @@ class Network:
                 do="Correct the labels, or the kind: multi-class, multi-label, binary, regression, segmentation",
             )
         return labels
-
-
-@dataclass
-class Counts:
-    """How much was asked of a network."""
-
-    forward_samples: int = 0
-    backward_passes: int = 0
 
 
 class OpenNetwork:

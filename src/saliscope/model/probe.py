@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,13 @@ from saliscope.core.protocols import INPUT
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
-    from saliscope.model.network import Counts
+
+@dataclass
+class Counts:
+    """How much was asked of a network."""
+
+    forward_samples: int = 0
+    backward_passes: int = 0
 
 
 class Probed:
