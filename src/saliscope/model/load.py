@@ -138,7 +138,11 @@ def _without_download(architecture: str, maker: Callable[..., Any], arguments: M
 
 def _callable(architecture: str, found: object) -> Callable[..., Any]:
     if not callable(found):
-        raise CardError(f"architecture {architecture!r} is {type(found).__name__}", expected="a class or function")
+        raise CardError(
+            f"architecture {architecture!r} is {type(found).__name__}",
+            expected="a class or function",
+            do="Name what makes the module",
+        )
     return found
 
 
