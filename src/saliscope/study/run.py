@@ -137,7 +137,7 @@ def run(
         store.close(record, [asdict(f) for f in so_far.failures], {"started": started, "finished": _now()})
     if not so_far.cases:
         store.discard_if_empty()
-    page = store.index([c.name for c in so_far.cases], network.name) if so_far.cases else None
+    page = store.index({c.name: c.sentence for c in so_far.cases}, network.name) if so_far.cases else None
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
 
 

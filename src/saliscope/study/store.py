@@ -77,15 +77,21 @@ class Store:
         else:
             path.unlink(missing_ok=True)
 
-    def index(self, names: Sequence[str], model: str) -> Path:
-        """Write the page that lists the cases, and return the page to open: that of the only case, if there is one."""
+    def index(self, said: Mapping[str, str], model: str) -> Path:
+        """Write the page that lists the cases with what was predicted, and return the page to open.
+
+        That is the page of the only case, if there is one.
+        """
         from saliscope.figures.page import CaseLink, index_page
         from saliscope.write import write_file
 
-        links = [CaseLink(n, f"{n}/page.html", (self.case(n) / "thumbnail.png").read_bytes()) for n in names]
+        links = [
+            CaseLink(name, f"{name}/page.html", (self.case(name) / "thumbnail.png").read_bytes(), (sentence,))
+            for name, sentence in said.items()
+        ]
         path = self.out / INDEX
-        write_file(path, index_page(links, f"{len(names)} cases, explained for {model}").encode())
-        return self.case(names[0]) / "page.html" if len(names) == 1 else path
+        write_file(path, index_page(links, f"{len(links)} cases, explained for {model}").encode())
+        return path if len(said) > 1 else self.case(next(iter(said))) / "page.html"
 
     def discard_if_empty(self) -> None:
         """Remove the folder if this run made it and nothing came of it."""
