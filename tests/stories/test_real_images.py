@@ -70,7 +70,7 @@ def test_a_breast_ultrasound_and_where_its_map_falls(data: Path, tmp_path: Path)
     from PIL import Image
 
     folder = data / "breast-ultrasound-busi" / "malignant"
-    source = folder / "images" / "malignant (1).jpg"
+    source = folder / "images" / "malignant-001.jpg"
     case = explained(source, tmp_path / "out", "-m", "breast-ultrasound", "-t", "malignant")
     heat = nib.load(case / "malignant.grad-cam" / "map.nii.gz").get_fdata()[..., 0].T
     mask = np.asarray(Image.open(folder / "masks" / f"{source.stem}.png").convert("L")) > 127

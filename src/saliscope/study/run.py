@@ -79,7 +79,8 @@ class Outcome:
         kept = sum(c.kept for c in self.cases)
         parts = [f"{len(self.cases)} explained" + (f", {kept} of them before" if kept else "")]
         if self.failures:
-            parts.append(f"{len(self.failures)} failed, see {self.out / 'failures.csv'}")
+            where = f", see {self.out / 'failures.csv'}" if self.cases else ""
+            parts.append(f"{len(self.failures)} failed{where}")
         return "; ".join(parts) + "."
 
     def described(self) -> dict[str, Any]:
@@ -201,8 +202,12 @@ def _sentence(found: Sequence[Explanation]) -> str:
 
 
 def _note_failure(so_far: _Progress, watch: Watch, source: str, error: SaliscopeError) -> None:
-    so_far.failures.append(Failed(source, type(error).__name__, str(error), error.do))
-    watch.failed(source, str(error))
+    # The reader's messages begin with the file; once is enough.
+    why = str(error)
+    for name in (source, Path(source).name):
+        why = why.removeprefix(f"{name}: ")
+    so_far.failures.append(Failed(source, type(error).__name__, why, error.do))
+    watch.failed(source, why)
 
 
 def _record(plan: Plan, network: Network, digest: str, so_far: _Progress, state: str) -> dict[str, Any]:
