@@ -38,6 +38,7 @@ docs: setup  ## write docs/reference/ anew from the code
 
 bench: setup  ## ratios against peers, counted and timed; needs the extra 'parity'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,parity]'
+	@$(BIN)/python benchmarks/start.py
 	@$(BIN)/python benchmarks/cams.py
 
 clean:

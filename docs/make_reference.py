@@ -9,7 +9,8 @@ from pathlib import Path
 
 from saliscope.cli.main import main as command
 from saliscope.methods import METHODS
-from saliscope.model.card import Card, shipped
+from saliscope.model.card import Card
+from saliscope.model.shipped import shipped
 
 HERE = Path(__file__).resolve().parent / "reference"
 COMMANDS = (["explain"], ["demo"], ["methods"], ["models"], ["model", "show"], ["doctor"])

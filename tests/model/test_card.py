@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from saliscope.core.errors import CardError, WeightsError
-from saliscope.model.card import Card, find, shipped
+from saliscope.model.card import Card, find
+from saliscope.model.shipped import shipped
 from saliscope.model.steps import Resize, Scale
 
 CARD = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -112,22 +111,17 @@ def test_what_is_exported_is_what_is_named() -> None:
 @pytest.mark.parametrize(
     "words", [["--help"], ["methods"], ["methods", "--json"], ["models"], ["explain", "--help"]], ids=" ".join
 )
-def test_help_and_catalogues_need_no_torch_and_a_third_of_a_second(words: list[str]) -> None:
+def test_help_and_catalogues_load_nothing_heavy(words: list[str]) -> None:
+    """What they load is counted, not timed; benchmarks/start.py measures the seconds (below 0.3 each)."""
     code = (
         "import sys\nfrom saliscope.cli.main import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code, e.code\n"
-        "heavy = {'torch', 'pydicom', 'nibabel', 'matplotlib', 'scipy', 'skimage', 'monai'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        "sys.stderr.write(' '.join({m.partition('.')[0] for m in sys.modules}) + f' {len(sys.modules)}')"
     )
-    run = [sys.executable, "-c", code, *words]
-    subprocess.run(run, check=True, capture_output=True)  # fills the file cache
-    took = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run(run, check=True, capture_output=True)
-        after = os.times()
-        took.append(sum(after[2:4]) - sum(before[2:4]))  # processor time of the child: a busy machine does not count
-    assert min(took) < 0.3
+    run = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, text=True)
+    *loaded, count = run.stderr.split()
+    assert not {"torch", "numpy", "pydicom", "nibabel", "matplotlib", "scipy", "skimage", "monai", "PIL"} & {*loaded}
+    assert int(count) < 700
 
 
 def test_no_path_of_a_machine_in_what_is_kept() -> None:

@@ -36,14 +36,19 @@ def methods(
 
 def models(json: Json = False) -> None:
     """List the networks that come with the package."""
-    from saliscope.model.card import Card, shipped
+    from saliscope.model.shipped import shipped, words_of
 
-    cards = [Card.read(path) for path in shipped().values()]
+    cards = [words_of(path) for path in shipped().values()]
     if json:
-        as_json([card.describe() for card in cards])
+        as_json(cards)
         return
     table([
-        {"name": c.name, "input": f"{c.dimensions}D {'/'.join(c.modalities)}", "output": c.output, "title": c.title}
+        {
+            "name": c["name"],
+            "input": f"{c['dimensions']}D {'/'.join(c['modalities'])}",
+            "output": c["output"],
+            "title": c["title"],
+        }
         for c in cards
     ])  # fmt: skip
     line("\n`saliscope model show NAME` shows one in full. All are for research use only.")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from saliscope.core.errors import CardError, SaliscopeError, WeightsError, did_you_mean
 from saliscope.core.target import OutputKind
+from saliscope.model.shipped import shipped, words_of
 from saliscope.model.steps import make_step
 from saliscope.model.view import Source, Viewing, described
 
@@ -85,14 +84,7 @@ class Card:
     def read(cls, path: str | Path) -> Self:
         """Return the card of a TOML file; raises CardError that says what is wrong with it."""
         file = Path(path)
-        try:
-            words = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise CardError(
-                f"card {file}: {error}", expected="a readable text file", do="Check the path and its rights."
-            ) from error
-        except tomllib.TOMLDecodeError as error:
-            raise CardError(f"card {file}: {error}", expected="TOML", do="Correct it at that place.") from error
+        words = words_of(file)
         _check_keys(words, file)
         _check_values(words, file)
         try:
@@ -126,12 +118,6 @@ class Card:
         kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("path", "view")}
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
         return {"schema": SCHEMA, **plain, "source": self.view.source, "view": described(self.view.steps)}
-
-
-def shipped() -> dict[str, Path]:
-    """Return the cards that the package brings: name and path, in alphabetical order."""
-    zoo = Path(str(files("saliscope.model.zoo")))
-    return {card.parent.name: card for card in sorted(zoo.glob("*/card.toml"))}
 
 
 def find(name_or_path: str | Path) -> Card:

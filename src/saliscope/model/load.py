@@ -170,5 +170,9 @@ def _made(architecture: str, maker: Callable[..., Any], arguments: Mapping[str, 
             do="Correct the card's arguments",
         ) from error
     if not isinstance(module, nn.Module):
-        raise CardError(f"architecture {architecture!r} made {type(module).__name__}", expected="a torch.nn.Module")
+        raise CardError(
+            f"architecture {architecture!r} made {type(module).__name__}",
+            expected="a torch.nn.Module",
+            do="Name what makes the module",
+        )
     return module
