@@ -211,3 +211,16 @@ def test_a_network_that_fails_leaves_no_trace() -> None:
     assert all(m.training for m in net.modules())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert not any(m._forward_hooks for m in net.modules())
+
+
+def test_long_methods_say_how_far_they_are() -> None:
+    from saliscope.model.view import View
+    from saliscope.study.api import _from_tensor
+    from saliscope.study.explain import explained, make_methods
+
+    said: list[str] = []
+    (case,) = _from_tensor(noise(), None)
+    assert isinstance(case.view, View)
+    explained([case], Network(Net()), make_methods(["occlusion", "grad-cam"], "body.1"), [0], said.append)
+    assert said[0] == "grad-cam"
+    assert len([s for s in said if s.startswith("occlusion, ")]) > 1

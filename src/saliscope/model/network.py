@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -117,6 +117,8 @@ class OpenNetwork:
     def __init__(self, network: Network, module: nn.Module) -> None:
         self.network, self.module = network, module
         self.counts = Counts()
+        #: Called after every forward run, for whoever shows progress.
+        self.watch: Callable[[Counts], None] | None = None
         self.closed = False
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -144,8 +146,11 @@ class OpenNetwork:
         return selected(self.module(x), self.network.output)
 
     def _run(self, x: Tensor) -> Tensor:
+        output = self.run_uncounted(x)
         self.counts.forward_samples += len(x)
-        return self.run_uncounted(x)
+        if self.watch is not None:
+            self.watch(self.counts)
+        return output
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

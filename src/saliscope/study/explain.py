@@ -23,6 +23,7 @@ from saliscope.methods import METHODS
 from saliscope.methods.kernel import kernel_maps
 from saliscope.model.layers import LayerRun, cells_of, choose_layer, survey
 from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.probe import Counts
 from saliscope.model.view import View
 from saliscope.study.question import Asked, Question
 
@@ -142,13 +143,19 @@ def _maps(
         if a not in kernels:
             if question.output is None:
                 question.scores(model(x))
-            _say(said, a.name)
+            model.watch = _counting(said, a.name)
             yield a.name, a.method.attribute(model, x, question)
+            model.watch = None
 
 
 def _say(said: Progress | None, what: str) -> None:
     if said is not None:
         said(what)
+
+
+def _counting(said: Progress | None, name: str) -> Callable[[Counts], None]:
+    """Return who says, after every forward run, how many a method has had."""
+    return lambda counts: _say(said, f"{name}, {counts.forward_samples:,} samples run")
 
 
 def _diagnosed(model: OpenNetwork, x: Tensor, question: Question, a: Asking, values: Tensor) -> Mapping[str, Tensor]:
