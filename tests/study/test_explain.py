@@ -224,3 +224,17 @@ def test_long_methods_say_how_far_they_are() -> None:
     explained([case], Network(Net()), make_methods(["occlusion", "grad-cam"], "body.1"), [0], said.append)
     assert said[0] == "grad-cam"
     assert len([s for s in said if s.startswith("occlusion, ")]) > 1
+
+
+def test_a_graph_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    from saliscope.study import memory
+
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: 3000)
+    # Per image: 2 x 4 x 8 x 8 of the stem's first two, in place its third, 3 x 6 x 4 x 4, 14: half of about 5 kB.
+    assert isinstance(saliscope.explain(noise(), Net(), method="gradient", target=0), Explanation)
+    monkeypatch.setattr(memory, "free_bytes", lambda _device: 1000)
+    for method in ("gradient", "smoothgrad", "integrated-gradients"):
+        with pytest.raises(MethodError, match=r"at most the 0 GiB"):
+            saliscope.explain(noise(), Net(), method=method, target=0)
+    assert isinstance(saliscope.explain(noise(), Net(), method="occlusion", target=0), Explanation)
+    assert isinstance(saliscope.explain(noise(), Net(), target=0), Explanation)

@@ -25,6 +25,7 @@ from saliscope.model.layers import LayerRun, cells_of, choose_layer, survey
 from saliscope.model.network import Network, OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
+from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.question import Asked, Question
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def explained(
     x = torch.cat([case.view.tensor for case in cases]).to(network.device, network.dtype)
     question = Question(asked, network)
     with network.opened() as model:
-        runs = survey(model, x) if any(_on_layer(m) for m in methods.values()) else []
+        surveyed = any(_on_layer(m) or needs_graph_of_all(m) for m in methods.values())
+        runs = survey(model, x) if surveyed else []
+        check_room(methods, runs, network.device, x.element_size())
         asking = [_settled(name, m, network, runs, x.ndim - 2) for name, m in methods.items()]
         maps = dict(_maps(model, x, question, asking, said))
         if question.output is None:
