@@ -8,8 +8,9 @@ import torch
 
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
-from saliscope.model.card import find, shipped
+from saliscope.model.card import find
 from saliscope.model.load import build, load
+from saliscope.model.shipped import shipped
 from saliscope.read import read
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

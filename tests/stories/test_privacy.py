@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
-
-from saliscope.cli.main import main
 
 CANARY = "CANARY"
 #: Value representations that can hold words or numbers of a person, and a value that each accepts.
@@ -27,7 +27,7 @@ VALUES = {
     "AS": "089Y",
 }
 #: Not the age: four letters occur by chance in packed bytes.
-SEARCHED = (CANARY, "19330407", "070707.77", "1.2.826.0.1.3680043.8.498.7777")
+SEARCHED = (CANARY, "070707.77", "1.2.826.0.1.3680043.8.498.7777")
 #: What the reader needs as it is, and names of files of the test itself.
 KEPT = {"Modality", "PhotometricInterpretation"}
 
@@ -44,7 +44,7 @@ def marked(path: Path, cut: int = 0) -> Path:
         setattr(ds, keyword, generate_uid(prefix="1.2.826.0.1.3680043.8.498.7777."))
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.save_as(path)
-    data = path.read_bytes()
+    data = path.read_bytes().replace(VALUES["DA"].encode(), b"CANARYXX")  # no date: libraries quote it in warnings
     assert CANARY.encode() in data
     path.write_bytes(data[: len(data) - cut])
     return path
@@ -62,17 +62,17 @@ def everything(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("cut", [0, 20_000])
-def test_no_canary_comes_out(cut: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_canary_comes_out(cut: int, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     marked(tmp_path / "in" / "a.dcm", cut)
     marked(tmp_path / "in" / "b.dcm")
     out = tmp_path / "out"
     words = ["-m", "spot-finder", "-t", "all", "--method", "grad-cam,gradient", "--json", "-o", str(out)]
-    with pytest.raises(SystemExit) as end:
-        main(["explain", str(tmp_path / "in"), *words])
-    assert end.value.code in (None, 0, 3)
-    said = capfd.readouterr()
-    kept = everything(out) + said.out.encode() + said.err.encode()
+    # A process of its own, where warnings and logs reach the terminal as they do for a user.
+    command = [sys.executable, "-W", "always", "-m", "saliscope", "explain", str(tmp_path / "in"), *words]
+    ran = subprocess.run(command, capture_output=True, check=False)
+    assert ran.returncode == (3 if cut else 0), ran.stderr
+    kept = everything(out) + ran.stdout + ran.stderr
     assert b"page.html" in kept
     for canary in SEARCHED:
         assert canary.encode() not in kept

@@ -58,7 +58,8 @@ def discover(
     slices: dict[tuple[object, ...], list[_Dicom]] = {}
     for item, named in found.files:
         try:
-            case = _look(item, named, limits)
+            with Guard(item.label, "looking at it"):
+                case = _look(item, named, limits)
         except InputError as error:
             found.fail(item.where, error)
             continue

@@ -8,6 +8,7 @@ from typing import Literal
 
 from saliscope.core.errors import InputError
 from saliscope.core.image import MedicalImage
+from saliscope.read.guard import Guard
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
 
@@ -37,7 +38,8 @@ class Source:
 
     def load(self, limits: Limits = Limits()) -> MedicalImage:  # noqa: B008  (frozen)
         """Return the image; raises InputError in one of its kinds."""
-        image = _load(self, limits)
+        with Guard(self.items[0].label, "reading it"):
+            image = _load(self, limits)
         return replace(image, notes=(*self.notes, *image.notes)) if self.notes else image
 
 
