@@ -60,9 +60,8 @@ def main(folder: Path) -> None:
     for method, found in rows.items():
         hit, lift = (np.array(column, dtype=float) for column in zip(*found, strict=True))
         (a, b), (c, d) = interval(hit, own[test]), interval(lift, own[test])
-        print(
-            f"{method:<22} peak inside {hit.mean():.2f} [{a:.2f}, {b:.2f}]   density {lift.mean():.2f} [{c:.2f}, {d:.2f}]"
-        )
+        said = f"peak inside {hit.mean():.2f} [{a:.2f}, {b:.2f}]   density {lift.mean():.2f} [{c:.2f}, {d:.2f}]"
+        print(f"{method:<22} {said}")
 
 
 if __name__ == "__main__":
