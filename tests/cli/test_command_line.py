@@ -15,7 +15,7 @@ from PIL import Image
 
 from saliscope.cli.main import main
 from saliscope.methods import METHODS
-from saliscope.study.drawing import lesion_in_speckle
+from saliscope.study.drawing import SPOTS_MM, lesion_in_speckle
 
 
 @pytest.fixture
@@ -202,3 +202,20 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = {f["what"]: f["state"] for f in json.loads(capsys.readouterr().out)}
     assert found["torch"] == "ok"
     assert all(state == "ok" for what, state in found.items() if what.startswith("codec"))
+
+
+def test_the_demonstration_ends_with_the_page_to_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--out", tmp_path / "demo") == 0
+    said = capsys.readouterr()
+    page = Path(said.out.strip().splitlines()[-1].removeprefix("Open "))
+    assert page.is_file()
+    text = page.read_text()
+    assert text.count("Real:") == 3
+    assert text.count("Drawn:") == 4
+    # The two balls of the drawn volume are found where they were drawn, to a cell and a half.
+    record = json.loads(next((tmp_path / "demo").rglob("drawn-volume/spot.grad-cam/explanation.json")).read_text())
+    centres = [r["centre_mm"] for r in record["reading"]["regions"]]
+    for truth, _ in SPOTS_MM:
+        assert min(np.linalg.norm(np.array(truth) - c) for c in centres) < 5
+    assert run("demo", "--out", tmp_path / "demo", "--json", "-q") == 0
+    assert json.loads(capsys.readouterr().out)["page"].endswith("index.html")

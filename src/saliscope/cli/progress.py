@@ -47,10 +47,14 @@ class Progress:
             raise SystemExit(130)
 
     def cases(self, total: int) -> None:
-        """Take note of how many cases there are."""
-        self._total = total
-        if self._bar is not None:
-            self._task = self._bar.add_task("starting", total=total)
+        """Take note of how many more cases there are."""
+        self._total += total
+        if self._bar is None:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("starting", total=self._total)
+        else:
+            self._bar.update(self._task, total=self._total)
 
     def step(self, case: str, what: str) -> None:
         """Say what is being done for a case."""

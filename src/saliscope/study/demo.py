@@ -35,8 +35,8 @@ SCENES = (
     Scene(
         "real-slices",
         "A CT slice and an MR slice",
-        "Real: two slices that come with pydicom, with identifiers removed by its authors. Drawn: the network, which"
-        " answers to bright spots by a formula and has no medical meaning.",
+        "Real: the two slices, which come with pydicom. Drawn: the network, which answers to bright spots by a formula"
+        " and has no medical meaning.",
         Plan("spot-finder", ("grad-cam", "integrated-gradients"), ("spot",)),
     ),
     Scene(
@@ -49,7 +49,7 @@ SCENES = (
     Scene(
         "drawn-ultrasound",
         "A breast ultrasound",
-        "Drawn: the image, a dark ellipse in speckle with a shadow. Real: the network, trained on 780 breast ultrasound"
+        "Drawn: the image, a dark ellipse in speckle with a shadow. Real: the network, trained on breast ultrasound"
         " images. On a drawn image its answer means nothing; the way from answer to map is the real one.",
         Plan("breast-ultrasound", ("grad-cam", "occlusion"), ("malignant", "benign")),
     ),
