@@ -113,6 +113,23 @@ def test_upsampling_by_two_undoes_a_step_of_two(mode: str) -> None:
     assert cells.offset == (-0.5, -0.5)
 
 
+def test_where_branches_of_different_centres_meet_the_middle_is_taken() -> None:
+    class Uneven(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.met = nn.Conv2d(1, 2, 3, 2, 1), nn.AvgPool2d(2), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.met(torch.cat([self.a(x), self.b(x)], dim=1))  # centres 0, 2, 4 ... and 0.5, 2.5, 4.5 ...
+            return y.mean(dim=(2, 3))
+
+    with Network(Uneven()).opened() as model:
+        runs = survey(model, torch.zeros(1, 1, 8, 8))
+    met = cells_of(runs, "met", 2)
+    assert met is not None
+    assert (met.stride, met.offset) == ((2, 2), (0.25, 0.25))
+
+
 def test_what_moves_the_grid_about_is_not_followed() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:
