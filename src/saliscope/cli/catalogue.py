@@ -29,9 +29,9 @@ def methods(
         return
     one = found[0]
     for key in ("name", "family", "grid", "signed", "class_discriminative", "cost", "blind", "citation"):
-        paragraph(key.replace("_", " ")[:13], str(one[key]))
-    for field, default in one["fields"].items():
-        paragraph("field", f"{field} = {default}")
+        paragraph(key.replace("_", " "), str(one[key]))
+    for number, (field, default) in enumerate(one["fields"].items()):
+        paragraph("" if number else "fields", f"{field} = {default}")
 
 
 def models(json: Json = False) -> None:
@@ -75,14 +75,10 @@ def model_show(
         as_json(card)
         return
     for key, value in card.items():
-        if isinstance(value, dict):
-            for inner, text in value.items():
-                paragraph(key[:13], f"{inner} = {_plain(text)}")
-        elif isinstance(value, list | tuple):
-            for text in value:
-                paragraph(key[:13], _plain(text))
-        elif value not in (None, ""):
-            paragraph(key[:13], _plain(value))
+        several = [f"{k} = {_plain(v)}" for k, v in value.items()] if isinstance(value, dict) else value
+        listed = list(several) if isinstance(several, list | tuple) else [] if several in (None, "") else [several]
+        for number, text in enumerate(listed):
+            paragraph("" if number else key, _plain(text))
     line("\nFor research use only, not for diagnosis.")
 
 

@@ -31,4 +31,4 @@ def table(rows: Sequence[Mapping[str, str]]) -> None:
 
 def paragraph(label: str, text: str) -> None:
     """Write a labelled text, wrapped under its label."""
-    line(textwrap.fill(text, 100, initial_indent=f"{label:<14}", subsequent_indent=" " * 14))
+    line(textwrap.fill(text, 100, initial_indent=f"{label:<22}", subsequent_indent=" " * 22))
