@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from saliscope.cli.main import main as command
+from saliscope.cli.show import plain
 from saliscope.methods import METHODS
 from saliscope.model.card import Card
 from saliscope.model.shipped import shipped
@@ -38,7 +39,7 @@ def networks() -> str:
     for path in shipped().values():
         card = Card.read(path)
         lines += [f"## {card.name}", card.title + ".", "", card.description.strip(), ""]
-        lines += [f"- {key}: {value}" for key, value in card.performance.items()]
+        lines += [f"- {key}: {plain(value)}" for key, value in card.performance.items()]
         lines += [f"- limit: {limit}" for limit in card.limits]
         lines += [f"- licence: {card.licence}", f"- attribution: {card.attribution}", ""]
     return "\n".join(lines)

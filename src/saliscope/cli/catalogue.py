@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from saliscope.cli.show import as_json, line, paragraph, table
+from saliscope.cli.show import as_json, line, paragraph, plain, table
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
@@ -75,19 +75,11 @@ def model_show(
         as_json(card)
         return
     for key, value in card.items():
-        several = [f"{k} = {_plain(v)}" for k, v in value.items()] if isinstance(value, dict) else value
+        several = [f"{k} = {plain(v)}" for k, v in value.items()] if isinstance(value, dict) else value
         listed = list(several) if isinstance(several, list | tuple) else [] if several in (None, "") else [several]
         for number, text in enumerate(listed):
-            paragraph("" if number else key, _plain(text))
+            paragraph("" if number else key, plain(text))
     line("\nFor research use only, not for diagnosis.")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} = {_plain(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(v) for v in value)
-    return str(value)
 
 
 def _method(name: str, cls: type[Any]) -> dict[str, Any]:

@@ -32,3 +32,14 @@ def table(rows: Sequence[Mapping[str, str]]) -> None:
 def paragraph(label: str, text: str) -> None:
     """Write a labelled text, wrapped under its label."""
     line(textwrap.fill(text, 100, initial_indent=f"{label:<22}", subsequent_indent=" " * 22))
+
+
+def plain(value: Any) -> str:
+    """Return a value of a card in words; a measured one with its interval."""
+    if isinstance(value, dict):
+        if value.keys() == {"value", "low", "high"}:
+            return f"{value['value']} [{value['low']}, {value['high']}]"
+        return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(v) for v in value)
+    return str(value)
