@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+import textwrap
+import types
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,15 @@ def test_the_readmes_make_targets_are_there() -> None:
     for target in re.findall(r"make (\w[\w-]*)", (ROOT / "README.md").read_text()):
         if target != "make":
             assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_method_that_contributing_shows_keeps_the_contract() -> None:
+    from saliscope.testing import check_method
+
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    module = types.ModuleType("contributed")
+    sys.modules["contributed"] = module  # dataclasses look their module up
+    exec(
+        compile("from __future__ import annotations\n" + textwrap.dedent(code), "CONTRIBUTING.md", "exec"), vars(module)
+    )
+    check_method(module.SquareCAM())
