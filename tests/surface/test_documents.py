@@ -69,7 +69,5 @@ def test_the_method_that_contributing_shows_keeps_the_contract() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
     module = types.ModuleType("contributed")
     sys.modules["contributed"] = module  # dataclasses look their module up
-    exec(
-        compile("from __future__ import annotations\n" + textwrap.dedent(code), "CONTRIBUTING.md", "exec"), vars(module)
-    )
+    exec(compile(textwrap.dedent(code), "CONTRIBUTING.md", "exec"), vars(module))
     check_method(module.SquareCAM())
