@@ -43,6 +43,8 @@ def options(name: str, text: str | None) -> Options:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--evaluate-only", action="store_true", help="recompute the numbers of the shipped weights")
     given = parser.parse_args()
+    # Sums over several threads are rounded in another order, and training carries that far: one thread repeats.
+    torch.set_num_threads(1)
     return Options(given.data, given.out, given.device, given.evaluate_only)
 
 
