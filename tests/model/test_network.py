@@ -232,7 +232,7 @@ def test_a_thousand_runs_leave_nothing() -> None:
     before, hooks = living(), state(module)[3]
     for _ in range(1000):
         run()
-    assert living() == before
+    assert living() <= before
     assert state(module)[3] == hooks
 
 
