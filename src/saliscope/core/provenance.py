@@ -24,3 +24,4 @@ class Provenance:
     device: str
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    view_steps: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from saliscope.methods.kernel import kernel_maps
 from saliscope.model.layers import LayerRun, cells_of, choose_layer, survey
 from saliscope.model.network import Network, OpenNetwork
 from saliscope.model.probe import Counts
-from saliscope.model.view import View
+from saliscope.model.view import View, described
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.question import Asked, Question
 
@@ -201,6 +201,7 @@ def _provenance(
         device=str(network.device),
         diagnostics=diagnostics,
         notes=notes,
+        view_steps=(f"from the image's {network.viewing.source}", *described(network.viewing.steps)),
     )
 
 

@@ -65,6 +65,7 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "image_sha256": p.image,
             "weights_sha256": p.weights,
             "view_sha256": p.view,
+            "view_steps": list(p.view_steps),
             "model": p.model,
             "target": p.target,
             "versions": dict(p.versions),
