@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from saliscope.core.errors import InputError
 from saliscope.read import discover, read
@@ -194,3 +195,13 @@ def test_a_damaged_key_file_is_refused(make, tmp_path: Path, monkeypatch: pytest
     (tmp_path / "config" / "saliscope" / "case-key").write_text("short")
     with pytest.raises(InputError, match="damaged"):
         read(make())
+
+
+def test_objects_without_an_image_beside_one_are_passed_over_and_said(data: Path, tmp_path: Path) -> None:
+    shutil.copy(str(get_testdata_file("CT_small.dcm")), tmp_path / "ct.dcm")
+    shutil.copy(data / "dicom" / "liver.dcm", tmp_path / "seg.dcm")
+    (source,), failures = discover([tmp_path], key=b"k")
+    assert not failures
+    assert any("1 DICOM object(s) beside it hold no image" in note for note in source.load().notes)
+    (tmp_path / "seg.dcm").unlink()
+    assert not any("beside it" in note for note in discover([tmp_path], key=b"k")[0][0].load().notes)

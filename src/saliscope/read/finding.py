@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +57,7 @@ def discover(
     found = expanded(inputs, limits)
     sources: list[Source] = []
     slices: dict[tuple[object, ...], list[_Dicom]] = {}
+    passed: Counter[Path] = Counter()
     for item, named in found.files:
         try:
             with Guard(item.label, "looking at it"):
@@ -63,7 +65,9 @@ def discover(
         except InputError as error:
             found.fail(item.where, error)
             continue
-        if isinstance(case, Source):
+        if isinstance(case, str):
+            passed[item.where.parent] += 1
+        elif isinstance(case, Source):
             sources.append(case)
         elif case is not None and case.stack is None:
             sources.append(_single(case, secret))
@@ -78,7 +82,7 @@ def discover(
             found.fail(path, UnreadableFile(f"{path.name}: no image in it", do="Check that it is the right one"))
     said = () if lasts(secret) else ("no key file could be made: this run's case names are not those of the next",)
     named_sources = zip(sources, names, strict=True)
-    return [replace(s, name=n, notes=(*s.notes, *said)) for s, n in named_sources], found.failures
+    return [replace(s, name=n, notes=(*s.notes, *_beside(s, passed), *said)) for s, n in named_sources], found.failures
 
 
 def read(path: str | Path, limits: Limits = Limits()) -> MedicalImage:  # noqa: B008  (frozen)
@@ -96,8 +100,19 @@ def read(path: str | Path, limits: Limits = Limits()) -> MedicalImage:  # noqa: 
     return image
 
 
-def _look(item: Item, named: bool, limits: Limits) -> Source | _Dicom | None:
-    """Return the case of one file, or None for clutter; raises InputError for what should be an image and is not."""
+def _beside(source: Source, passed: Counter[Path]) -> tuple[str, ...]:
+    """Return what to say of DICOM objects that lie beside a source and hold no image."""
+    count = passed[min(source.items).where.parent]
+    if not count:
+        return ()
+    return (f"{count} DICOM object(s) beside it hold no image (segmentations, reports, plans) and were passed over",)
+
+
+def _look(item: Item, named: bool, limits: Limits) -> Source | _Dicom | str | None:
+    """Return the case of one file, what a DICOM object is that holds no image, or None for clutter.
+
+    Raises InputError for what should be an image and is not.
+    """
     promised = named or item.where.name.lower().endswith(tuple(IMAGE_SUFFIXES))
     size = item.size()
     if size == 0 and not promised:
@@ -118,11 +133,11 @@ def _look(item: Item, named: bool, limits: Limits) -> Source | _Dicom | None:
     return None
 
 
-def _dicom(item: Item, named: bool, limits: Limits) -> _Dicom | None:
+def _dicom(item: Item, named: bool, limits: Limits) -> _Dicom | str:
     data = item.read(limits) if item.member else None
     ds, _ = open_dicom(data or item.path, item.label, limits, _TAGS)
-    if not named and refused_object(ds):
-        return None
+    if not named and (what := refused_object(ds)):
+        return what
     facts = pixel_facts(ds, item.label)
     limits.check_shape((facts.frames, facts.rows, facts.columns, facts.samples), item.label)
     with Guard(item.label, "reading its identifiers"):
