@@ -151,6 +151,45 @@ def test_a_folder_of_something_else_is_left_alone(
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", "in"}
 
 
+def test_overwriting_takes_only_what_runs_wrote(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("explain", picture, "-m", "spot-finder", "-t", "spot", "-q", "-o", out)
+    assert run(*words) == 0
+    (out / "notes.txt").write_text("mine")
+    (out / ".one.1234.partial").mkdir()
+    assert run(*words, "--method", "gradient", "--overwrite") == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / ".one.1234.partial").exists()
+    assert not (out / "one" / "spot.grad-cam").exists()
+
+
+def test_nothing_of_a_foreign_folder_is_touched(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "theirs"
+    out.mkdir()
+    (out / "run.json").write_text('{"tool": "another"}')
+    (out / ".download.partial").write_text("half")
+    assert run("explain", picture, "-m", "spot-finder", "-o", out, "--overwrite") == 2
+    assert {p.name: p.read_text() for p in out.iterdir()} == {
+        "run.json": '{"tool": "another"}',
+        ".download.partial": "half",
+    }
+
+
+def test_an_empty_folder_stays_empty_when_nothing_came_of_it(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "empty"
+    out.mkdir()
+    assert run("explain", picture, "-m", "spot-finder", "-t", "nonsense", "-o", out) == 2
+    assert list(out.iterdir()) == []
+
+
+def test_a_case_may_be_named_like_a_file_of_the_run(picture: Path, tmp_path: Path) -> None:
+    named = picture.rename(picture.with_name("index.html.png"))
+    out = tmp_path / "out"
+    assert run("explain", named, "-m", "spot-finder", "-t", "spot", "-q", "-o", out) == 0
+    assert (out / "index.html").is_file()
+    assert (out / "index.html_" / "page.html").is_file()
+
+
 def test_an_interruption_leaves_whole_cases_only(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -189,6 +189,8 @@ def test_faults_say_what_to_do() -> None:
     net, x = Net(), noise()
     with pytest.raises(InputError, match=r"x\[None\]"):
         saliscope.explain(x[0], net)
+    with pytest.raises(InputError, match=r"torch\.from_numpy"):
+        saliscope.explain(x.numpy(), net)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="a torch module"):
         saliscope.explain(x, 3)  # type: ignore[arg-type]
     with pytest.raises(TargetError, match="0 to 13"):

@@ -50,8 +50,8 @@ def explain(
     Exit code 0: all done. 2: nothing could be done. 3: some failed, see failures.csv.
     """
     from saliscope.cli.progress import Progress
-    from saliscope.study.plan import Plan, options_of
-    from saliscope.study.run import limits_of, run
+    from saliscope.study.plan import Plan, limits_of, options_of
+    from saliscope.study.run import run
 
     plan = Plan(model, _split(method), _split(target), layer, options_of(option), device, allow_code)
     with Progress(quiet=quiet) as progress:

@@ -27,8 +27,6 @@ from saliscope.study.question import Asked, asks_for_top
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-One = "str | Path | MedicalImage | Tensor"
-
 
 def explain(
     x: str | Path | MedicalImage | Tensor | Sequence[str | Path | MedicalImage],
@@ -103,7 +101,13 @@ def _batches(x: Any, network: Network, spacing_mm: Sequence[float] | None, *, al
     if isinstance(x, Tensor):
         cases = _from_tensor(x, spacing_mm)
         return [[case] for case in cases] if alone else [cases]
-    several = [x] if isinstance(x, str | Path | MedicalImage) else list(x)
+    several = [x] if isinstance(x, str | Path | MedicalImage) else x
+    if not isinstance(several, list | tuple) or not all(isinstance(o, str | Path | MedicalImage) for o in several):
+        raise InputError(
+            f"an image of type {type(x).__name__}",
+            expected="a path, a MedicalImage, a list of these, or a tensor (N, C, *S)",
+            do="For an array: torch.from_numpy(x)",
+        )
     return [[_from_image(one, network)] for one in several]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from saliscope.core.errors import MethodError, did_you_mean
+from saliscope.core.errors import InputError, MethodError, did_you_mean
 from saliscope.core.protocols import Method
 from saliscope.methods import METHODS
+from saliscope.read import Limits
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,22 @@ def options_of(words: Sequence[str]) -> dict[str, dict[str, Any]]:
             )
         found.setdefault(method, {})[key.replace("-", "_")] = _value(value)
     return found
+
+
+def limits_of(words: Sequence[str]) -> Limits:
+    """Return the limits of NAME=VALUE words; raises InputError for a name that is not there."""
+    limits = Limits()
+    known = {f.name: type(getattr(limits, f.name)) for f in fields(limits)}
+    for word in words:
+        name, _, value = word.partition("=")
+        key = name.replace("-", "_")
+        if key not in known:
+            raise InputError(f"limit {name!r}", expected="NAME=VALUE", do=did_you_mean(key, known))
+        try:
+            limits = replace(limits, **{key: known[key](float(value))})
+        except ValueError:
+            raise InputError(f"limit {word!r}", expected="a number", do=f"For example {name}=1e9") from None
+    return limits
 
 
 def _value(text: str) -> Any:

@@ -142,26 +142,6 @@ def run(
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
 
 
-def limits_of(words: Sequence[str]) -> Limits:
-    """Return the limits of NAME=VALUE words; raises InputError for a name that is not there."""
-    from dataclasses import fields, replace
-
-    from saliscope.core.errors import did_you_mean
-
-    limits = Limits()
-    known = {f.name: type(getattr(limits, f.name)) for f in fields(limits)}
-    for word in words:
-        name, _, value = word.partition("=")
-        key = name.replace("-", "_")
-        if key not in known:
-            raise InputError(f"limit {name!r}", expected="NAME=VALUE", do=did_you_mean(key, known))
-        try:
-            limits = replace(limits, **{key: known[key](float(value))})
-        except ValueError:
-            raise InputError(f"limit {word!r}", expected="a number", do=f"For example {name}=1e9") from None
-    return limits
-
-
 def _one(
     source: Source,
     network: Network,
