@@ -156,3 +156,25 @@ def test_the_index_links_to_its_cases(image):
     assert parsed(html).addresses[0] == "case-1/page.html"
     assert "malignant 0.83" in html
     assert "Research use" in html
+
+
+def test_a_map_beside_a_map_is_drawn_with_its_own_colours_and_no_outlines(image):
+    explanation = an_explanation(image, bump((6, 8), (4, 6)))
+    explanation = replace(explanation, beside={"variance": 1e-3 * bump((6, 8), (1, 1))})
+    shown = page(image, [interpret(explanation, image)])
+    own, _, other = shown.partition("Beside it: variance")
+    assert '<path class="over"' in own
+    assert "variance_native.nii.gz" in other
+    assert '<path class="over"' not in other
+    assert other.count("colourbar") == 1
+
+
+def test_what_a_kind_of_map_was_shown_to_lack_is_said(image):
+    one = an_explanation(image, bump((6, 8), (4, 6)))
+    plain = page(image, [interpret(one, image)])
+    assert "drawn anew" not in plain
+    assert "knows no label" not in plain
+    lacking = replace(one.traits, fails_randomisation=True, class_discriminative=False)
+    shown = page(image, [interpret(replace(one, traits=lacking), image)])
+    assert "drawn anew" in shown
+    assert "knows no label" in shown

@@ -129,3 +129,19 @@ def test_a_reading_cannot_be_changed(image):
         reading.values[0, 0] = 1
     with pytest.raises(ValueError, match="read-only"):
         reading.focus.labels[0, 0] = 1
+
+
+def test_ranks_are_read_from_their_highest_tenth_and_never_as_attribution():
+    image = an_image(Geometry.of_picture((40, 50)))
+    order = np.argsort(np.argsort(bump((40, 50), (10, 12), 6.0), axis=None)).reshape(40, 50) / (40 * 50 - 1)
+    ranks = replace(CAM, quantity="rank", signed=False, family="combine", grid="input")
+    reading = interpret(an_explanation(image, order, traits=ranks), image)
+    said = " ".join(reading.sentences)
+    assert "10 % of the image that the methods together rank highest" in said
+    assert "1 region." in said
+    assert "positive attribution" not in said
+    low, high = reading.scale.ends
+    assert (low, high) == (pytest.approx(0.9, abs=0.01), 1.0)
+    drawn = reading.scale.normalised(reading.values)
+    assert ((drawn > 0) == (reading.values > low)).all()
+    np.testing.assert_array_equal(reading.values, order.astype(np.float32))

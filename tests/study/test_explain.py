@@ -218,7 +218,8 @@ def test_a_network_that_fails_leaves_no_trace() -> None:
 def test_long_methods_say_how_far_they_are() -> None:
     from saliscope.model.view import View
     from saliscope.study.api import _from_tensor
-    from saliscope.study.explain import explained, make_methods
+    from saliscope.study.asking import make_methods
+    from saliscope.study.explain import explained
 
     said: list[str] = []
     (case,) = _from_tensor(noise(), None)

@@ -16,7 +16,16 @@ Model = Annotated[str, typer.Option("--model", "-m", help="A shipped model (see 
 Methods = Annotated[
     list[str], typer.Option("--method", help="Methods, with commas or repeated (see `saliscope methods`).")
 ]
-Targets = Annotated[list[str], typer.Option("--target", "-t", help="Labels or indices, 'top', or 'all'.")]
+Targets = Annotated[
+    list[str],
+    typer.Option(
+        "--target",
+        "-t",
+        help="Labels or indices, 'top', or 'all'; or probability:LABEL, contrast:LABEL (against the others), "
+        "contrast:LABEL/OTHER, minus:LABEL; of a segmentation also component:LABEL (the largest), "
+        "component:LABEL@ROW/COLUMN, point:LABEL@ROW/COLUMN, of a volume PLANE/ROW/COLUMN, in elements of the view.",
+    ),
+]
 Layer = Annotated[str, typer.Option("--layer", help="A dotted layer name for the CAM methods, or 'auto'.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was cut off goes on.")]
 Options = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +34,7 @@ class Presenter(Protocol):
 class Explanation:
     """One map: values (*S) float32, raw and signed, on `geometry`; `seen` is the grid that the network saw.
 
+    `beside` holds maps of the same grid that belong to it, such as a variance, by name.
     Read-only from birth. Raises GeometryError when values and grid do not fit.
     """
 
@@ -43,16 +45,18 @@ class Explanation:
     prediction: Prediction
     traits: Traits
     provenance: Provenance
+    beside: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False)
     presenter: Presenter | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.values.shape != self.geometry.shape:
-            raise GeometryError(
-                f"a map of shape {self.values.shape} on a grid of {self.geometry.shape}",
-                expected="one value for each cell",
-                do="Place the map on its own grid.",
-            )
-        self.values.setflags(write=False)
+        for values in (self.values, *self.beside.values()):
+            if values.shape != self.geometry.shape:
+                raise GeometryError(
+                    f"a map of shape {values.shape} on a grid of {self.geometry.shape}",
+                    expected="one value for each cell",
+                    do="Place the map on its own grid.",
+                )
+            values.setflags(write=False)
 
     def overlay(self) -> Image:
         """Return the picture of the map over the image that it explains."""

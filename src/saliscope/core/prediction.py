@@ -23,7 +23,7 @@ class Prediction:
     def sentence(self, label: str) -> str:
         """Return what was predicted for one label, in words, with its threshold."""
         if label not in self.labels:
-            return f"{label}: a score of the caller's own"
+            return f"{label}: a score made of the network's output"
         i = self.labels.index(label)
         if self.probabilities is None:
             return f"{label}: {self.logits[i]:.3g}"

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
     from saliscope.core.target import Target
+    from saliscope.core.windows import Windows
 
 #: The name under which a probe watches the network's input itself.
 INPUT = "input"
 
-Family = Literal["gradient", "path", "cam", "perturbation", "control"]
+Family = Literal["gradient", "path", "cam", "propagation", "perturbation", "combine", "control"]
 
 
 @dataclass(frozen=True)
 class Traits:
     """What is known of a method before it runs: how it is classed, what it costs, what it cannot see.
 
-    `citation` is a key of docs/references.bib; `grid` says whether the map lies on the input or on a layer.
+    `citation` is a key of docs/references.bib; `grid` says whether the map lies on the input or on a layer;
+    `fails_randomisation` that the map was shown to change little when the network's weights are drawn anew;
+    `quantity` whether its values add up to something, or only rank places from 0 (last) to 1 (first).
     """
 
     family: Family
@@ -31,6 +34,8 @@ class Traits:
     citation: str
     cost: str
     blind: str
+    fails_randomisation: bool = False
+    quantity: Literal["attribution", "rank"] = "attribution"
 
 
 class Probe(Protocol):
@@ -48,6 +53,37 @@ class Probe(Protocol):
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
 
 
+class Suffix(Protocol):
+    """What comes after a layer of a network, for one image."""
+
+    @property
+    def activation(self) -> Tensor:
+        """Return what the layer gave for the image (1, C', *S')."""
+
+    @property
+    def output(self) -> Tensor:
+        """Return the network's logits for the image."""
+
+    @property
+    def growth(self) -> int:
+        """Return how many bytes one activation holds while it runs, for each byte of itself."""
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """Return the logits (M, ...) of other activations (M, C', *S'), with a graph where they require one."""
+
+
+class Steps(Protocol):
+    """Where the cells of a layer lie: cell j of an axis is centred on element offset + stride * j of the input."""
+
+    @property
+    def stride(self) -> tuple[float, ...]:
+        """Return the step between cells along every axis, in elements of the input."""
+
+    @property
+    def offset(self) -> tuple[float, ...]:
+        """Return the element on which cell 0 is centred, along every axis."""
+
+
 class Model(Protocol):
     """An opened network: evaluation mode, frozen, and nothing left behind."""
 
@@ -56,6 +92,36 @@ class Model(Protocol):
 
     def probe(self, x: Tensor, layers: Sequence[str]) -> Probe:
         """Run x once and watch layers by dotted name, or the input by the name `INPUT`."""
+
+    def suffix(self, x: Tensor, layer: str) -> Suffix:
+        """Return what comes after a layer for one image x (1, C, *S)."""
+
+    def stages(self, x: Tensor) -> Sequence[str]:
+        """Return, from shallow to deep, the last layer of each grid that x (N, C, *S) passes."""
+
+    def biases(self, x: Tensor) -> Mapping[str, Tensor]:
+        """Return for each layer on the way of x (N, C, *S) what it adds, in a shape that fits its output."""
+
+    def cells(self, x: Tensor, layer: str) -> Steps | None:
+        """Return where the cells of a layer lie on x (N, C, *S); None where they could not be followed."""
+
+    def size_of(self, x: Tensor, layer: str) -> tuple[int, ...]:
+        """Return the size S' of a layer's grid for x (N, C, *S)."""
+
+    def onto_input(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
+        """Return values (N, K, *S') of a layer linearly interpolated onto the elements (N, K, *S) of x by its cells."""
+
+    def reduced(self, dtype: dtype) -> Callable[[Tensor], Tensor]:
+        """Return a copy that runs forward in another floating type; raises ModelError where the network cannot."""
+
+    def window_drops(self, x: Tensor, without: Tensor, target: Target, windows: Windows) -> Tensor | None:
+        """Return how much the K scores of x (1, C, *S) fall (n, K) when each of n windows is taken from `without`.
+
+        Only what a window changes is run. None where that is not possible or does not pay: then run them in full.
+        """
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the record of the maps being made: which way was taken, and why."""
 
 
 @runtime_checkable
@@ -78,6 +144,16 @@ class Kernel(Method, Protocol):
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') from activation and gradient, both (N, C, *S')."""
+
+
+@runtime_checkable
+class Beside(Method, Protocol):
+    """A method with maps beside its own, such as a variance or a disagreement."""
+
+    beside: ClassVar[tuple[str, ...]]
+
+    def attribute_with(self, model: Model, x: Tensor, target: Target) -> Mapping[str, Tensor]:
+        """Return the method's own map under "map" and one of the same shape (N, K, *S') for each name of `beside`."""
 
 
 @runtime_checkable

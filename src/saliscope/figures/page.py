@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from saliscope.figures import svg, wording
 from saliscope.figures.legend import colours_sentence, facts
 from saliscope.figures.panes import Pane
 from saliscope.figures.planes import cuts, montage, profile, stacked, view_panes, views
-from saliscope.figures.reading import Reading
+from saliscope.figures.reading import Reading, interpret
 from saliscope.figures.regions import centre, percent, size
 from saliscope.figures.scale import WHY_EMPTY
 from saliscope.figures.wording import ALWAYS, RESEARCH_USE, cells
@@ -121,8 +121,20 @@ def _map(image: MedicalImage, reading: Reading, pictures: svg.Pictures, number: 
             for r in (reading.focus.regions if reading.focus else ())
         ],
         "crumbs": _crumbs(reading),
+        "beside": [_beside(image, reading, name, pictures) for name in e.beside],
         "provenance": _provenance(reading),
     }  # fmt: skip
+
+
+def _beside(image: MedicalImage, reading: Reading, name: str, pictures: svg.Pictures) -> dict[str, Any]:
+    """Return the picture of a map that belongs to another, such as its variance, and its colour bar."""
+    own = reading.explanation
+    alone = replace(own, values=own.beside[name], beside={}, traits=replace(own.traits, signed=False))
+    read = replace(interpret(alone, image), focus=None)  # where a variance is large is no finding: nothing is outlined
+    pane = views(image, read, MOST)[0]
+    bar = _safe(svg.colour_bar(read.scale.palette, *read.scale.ends)) if read.scale.drawn else None
+    what = f"{name} of the {own.provenance.method} map for {own.target}"
+    return {"name": name, "figure": _figure(pane, pictures, image, read, what)[0], "bar": bar, "title": pane.title}
 
 
 def _view(view: npt.NDArray[np.float32] | None, reading: Reading, pictures: svg.Pictures) -> list[Markup]:

@@ -14,7 +14,7 @@ from saliscope.core.image import MedicalImage
 from saliscope.figures import wording
 from saliscope.figures.place import placed, within
 from saliscope.figures.regions import CRUMB, SHARE, Focus, focus_of
-from saliscope.figures.scale import Scale, scale_of, state_of
+from saliscope.figures.scale import Scale, scale_of, scale_of_ranks, state_of
 from saliscope.figures.shares import Shares, shares_of
 
 
@@ -65,11 +65,15 @@ def interpret(explanation: Explanation, image: MedicalImage, limit: float | None
         )
     values = placed(explanation.values, explanation.geometry, image.geometry, explanation.seen)
     values.setflags(write=False)
-    scale = _scale(explanation, values, limit)
     seen = within(image.geometry, explanation.seen)
-    focus = focus_of(values, image.geometry, seen) if scale.state == "shown" else None
+    ranks = explanation.traits.quantity == "rank"
+    scale = scale_of_ranks(values, seen) if ranks else _scale(explanation, values, limit)
+    # Of ranks, what lies above the level of the scale is what says where: all of them add up to the image.
+    counted = np.where(seen & (values > scale.least), values - scale.least, np.float32(0)) if ranks else values
+    share = 1.0 if ranks else SHARE
+    focus = focus_of(counted, image.geometry, seen, share) if scale.state == "shown" else None
     finite = scale.state in ("shown", "no positive evidence")
-    shares = shares_of(explanation, image, values, seen) if finite else None
+    shares = shares_of(explanation, image, counted, seen) if finite else None
     sentences = wording.sentences(explanation, image, scale, focus, shares, bool(seen.all()))
     return Reading(explanation, values, scale, focus, shares, sentences, image.digest)
 

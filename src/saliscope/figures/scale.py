@@ -18,6 +18,9 @@ ROUNDING = 1e-4
 #: The colours end at this percentile of the values that are not zero; the few above it share the last colour.
 PERCENTILE = 99.5
 
+#: Of ranks only those above this quantile are drawn: some element always comes first, and half lie above the middle.
+TOP = 0.9
+
 WHY_EMPTY: dict[State, str] = {
     "zero": "No evidence: the map is zero everywhere.",
     "constant": "No evidence: the map is the same everywhere, so it singles out no place.",
@@ -28,12 +31,13 @@ WHY_EMPTY: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How values become colours: -limit..limit when diverging, 0..limit when sequential; `mode` says why so."""
+    """How values become colours: -limit..limit when diverging, least..limit when sequential; `mode` says why so."""
 
     palette: Palette
     limit: float
     mode: str
     state: State = "shown"
+    least: float = 0.0
 
     @property
     def drawn(self) -> bool:
@@ -43,13 +47,15 @@ class Scale:
     @property
     def ends(self) -> tuple[float, float]:
         """Return the values at the two ends of the colour bar."""
-        return (-self.limit if self.palette == "diverging" else 0.0), self.limit
+        return (-self.limit if self.palette == "diverging" else self.least), self.limit
 
     def normalised(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return -1..1 for drawing, all 0 where there is nothing to draw."""
         if not self.drawn:
             return np.zeros_like(values, dtype=np.float32)
-        clipped: npt.NDArray[np.float32] = np.clip(values / np.float32(self.limit), -1, 1)
+        low = 0 if self.least else -1
+        span = np.float32(self.limit - self.least)
+        clipped: npt.NDArray[np.float32] = np.clip((values - np.float32(self.least)) / span, low, 1)
         return clipped
 
 
@@ -64,6 +70,17 @@ def scale_of(values: npt.NDArray[np.float32], fixed: float | None = None) -> Sca
     size = np.abs(values[values != 0])
     limit = float(np.percentile(size, PERCENTILE))
     return Scale(palette, limit, f"per-image, {PERCENTILE:g}th percentile of the magnitude", state)
+
+
+def scale_of_ranks(values: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> Scale:
+    """Return the scale of ranks (*S): from the level that a tenth of what was seen reaches up to the highest."""
+    state = state_of(values[seen])
+    if state != "shown":
+        return Scale("sequential", 1.0, "nothing to scale", state)
+    level, top = float(np.quantile(values[seen], TOP)), float(values.max())
+    if not top > level:
+        return Scale("sequential", 1.0, "nothing to scale", "constant")
+    return Scale("sequential", top, "the tenth of the image that is ranked highest", "shown", level)
 
 
 def state_of(values: npt.NDArray[np.float32]) -> State:

@@ -19,6 +19,13 @@ ALWAYS = (
 CONTROL = (
     "This is a control map: it is made without the model's answer, explains nothing, and is there to compare with."
 )
+#: Said of a map that barely depends on the network's weights.
+UNMOVED = (
+    "Maps of this kind were shown to change little when the network's weights are drawn anew: "
+    "this may show the image rather than the model."
+)
+#: Said of a map that is the same for every label.
+NO_CLASS = "This map knows no label: it is the same whatever is asked of the model."
 #: A share that is worth a sentence.
 NOTABLE = 0.05
 
@@ -35,6 +42,10 @@ def sentences(
         said.append(_focus(explanation, focus, whole))
     if shares is not None:
         said += _shares(explanation, shares)
+    if explanation.traits.fails_randomisation:
+        said.append(UNMOVED)
+    if not (control or explanation.traits.class_discriminative):
+        said.append(NO_CLASS)
     said.append(grid_sentence(explanation, image))
     return (*said, *always(explanation))
 
@@ -48,6 +59,8 @@ def quantity(explanation: Explanation) -> str:
     """Return what the map's values are called."""
     if explanation.traits.family == "control":
         return "control map's positive values"
+    if explanation.traits.quantity == "rank":
+        return "highest joint ranks"
     return "positive attribution" if explanation.traits.signed else "attribution"
 
 
@@ -69,6 +82,8 @@ def grid_sentence(explanation: Explanation, image: MedicalImage) -> str:
 
 
 def _focus(explanation: Explanation, focus: Focus, whole: bool) -> str:
+    if explanation.traits.quantity == "rank":
+        return _ranks(explanation, focus)
     much = "Half" if focus.held < SHARE + 0.05 else percent(focus.held)
     what = quantity(explanation)
     area = f"{percent(focus.coverage)} of {'the image' if whole else 'the part of the image that the network saw'}"
@@ -88,6 +103,19 @@ def _focus(explanation: Explanation, focus: Focus, whole: bool) -> str:
     return (
         f"{opening}, in {count}{rest}. {which}{share} is in the {first.place}{slices}: {size(first)}, {centre(first)}."
     )
+
+
+def _ranks(explanation: Explanation, focus: Focus) -> str:
+    n = len(focus.regions)
+    specks = f" and {focus.crumbs:,} specks" if focus.crumbs else ""
+    opening = (
+        f"The {percent(focus.coverage)} of the image that the methods together rank highest for "
+        f"'{explanation.target}' lies in {n} {'region' if n == 1 else 'regions'}{specks}."
+    )
+    if not focus.regions:
+        return opening
+    first = focus.regions[0]
+    return f"{opening} The strongest is in the {first.place}: {size(first)}, {centre(first)}."
 
 
 def _shares(explanation: Explanation, shares: Shares) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Kernel, Model, Probe
-from saliscope.core.target import Holding, Target
+from saliscope.core.protocols import Kernel, Method, Model, Probe
+from saliscope.core.target import Holding, Indexed, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,15 +22,10 @@ def kernel_maps(model: Model, x: Tensor, target: Target, methods: Sequence[Kerne
     import torch
 
     for method in methods:
-        if method.layer == "auto":
-            raise MethodError(
-                f"{type(method).__name__} with layer 'auto', which is chosen where the network is known",
-                expected="the dotted name of a layer",
-                do="Name a layer, or call saliscope.explain, which chooses one",
-            )
+        check_named(method, method.layer)
     layers = list(dict.fromkeys(method.layer for method in methods))
     probe, gradients = watch(model, x, target, layers)
-    activations = {name: _on_grid(name, probe.activations[name], x) for name in layers}
+    activations = {name: on_grid(name, probe.activations[name], x) for name in layers}
     maps: list[list[Tensor]] = [[] for _ in methods]
     # One target at a time, so that K gradients never stand in memory together.
     for gradient in gradients:
@@ -50,11 +45,12 @@ def watch(
         return probe, iter(probe.gradients(target.scores(probe.output)))
 
 
-def held(model: Model, x: Tensor, target: Target) -> Target:
-    """Return the target as it stands for the unchanged x (N, C, *S): a segmentation keeps the region predicted there.
+def held(model: Model, x: Tensor, target: Target, n: int = 0) -> Target:
+    """Return the target of image n of a batch as it stands for that image unchanged, x (1, C, *S).
 
-    Only a target that has such a part costs a forward run.
+    A segmentation keeps the region predicted there. Only a target that has such a part costs a forward run.
     """
+    target = target.of(n) if isinstance(target, Indexed) else target
     return target.held(lambda: model(x)) if isinstance(target, Holding) else target
 
 
@@ -63,7 +59,18 @@ def at_least_single(values: Tensor) -> Tensor:
     return values.float() if values.element_size() < 4 else values
 
 
-def _on_grid(name: str, activation: Tensor, x: Tensor) -> Tensor:
+def check_named(method: Method, layer: str) -> None:
+    """Raise MethodError for a layer that is still "auto"."""
+    if layer == "auto":
+        raise MethodError(
+            f"{type(method).__name__} with layer 'auto', which is chosen where the network is known",
+            expected="the dotted name of a layer",
+            do="Name a layer, or call saliscope.explain, which chooses one",
+        )
+
+
+def on_grid(name: str, activation: Tensor, x: Tensor) -> Tensor:
+    """Return the activation of a layer, in at least float32; raises MethodError unless its axes are (N, C, *S')."""
     if activation.ndim != x.ndim:
         raise MethodError(
             f"layer {name!r} with an output of shape {tuple(activation.shape)}",

@@ -57,25 +57,41 @@ def choose_layer(runs: Sequence[LayerRun], axes: int) -> tuple[str, str]:
     Where several modules hand on the same tensor, the outermost that runs once; the output itself is never chosen.
     Raises LayerError when no layer keeps a grid.
     """
-    output = runs[-1]
-    spatial = [
-        r
-        for r in runs[:-1]
-        if r.used and r.value != output.value and len(r.shape) == axes + 2 and max(r.shape[2:]) > 1 and r.cells
-    ] or [
-        r for r in runs[:-1] if r.used and r.value != output.value and len(r.shape) == axes + 2 and max(r.shape[2:]) > 1
-    ]
+    spatial = _spatial(runs, axes)
     if not spatial:
         raise LayerError(
             "a network none of whose layers keeps a spatial grid",
             expected="a convolutional layer before the pooling",
             do="Use a method that explains the input, such as gradient or occlusion",
         )
-    last = max(spatial, key=lambda r: r.value).value
-    same = [r for r in spatial if r.value == last]
-    best = min(same, key=lambda r: ("#" in r.name, r.name.count("."), len(r.name)))
+    best = _last(spatial)
     size = " x ".join(str(n) for n in best.shape[2:])
     return best.name, f"the last layer with a spatial grid ({size}) on which the output depends"
+
+
+def stages(runs: Sequence[LayerRun], axes: int) -> tuple[str, ...]:
+    """Return, from shallow to deep, the last layer of each grid that the network passes; see `choose_layer`."""
+    by_grid: dict[tuple[int, ...], list[LayerRun]] = {}
+    for run in _spatial(runs, axes):
+        by_grid.setdefault(run.shape[2:], []).append(run)
+    return tuple(r.name for r in sorted(map(_last, by_grid.values()), key=lambda r: r.value))
+
+
+def _spatial(runs: Sequence[LayerRun], axes: int) -> list[LayerRun]:
+    """Return the runs on a grid that the output depends on and is not; those with cells, if any has."""
+    spatial = [
+        r
+        for r in runs[:-1]
+        if r.used and r.value != runs[-1].value and len(r.shape) == axes + 2 and max(r.shape[2:]) > 1
+    ]
+    return [r for r in spatial if r.cells] or spatial
+
+
+def _last(runs: Sequence[LayerRun]) -> LayerRun:
+    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once."""
+    last = max(r.value for r in runs)
+    same = [r for r in runs if r.value == last]
+    return min(same, key=lambda r: ("#" in r.name, r.name.count("."), len(r.name)))
 
 
 def cells_of(runs: Sequence[LayerRun], key: str, axes: int) -> Cells | None:

@@ -13,12 +13,22 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import ModelError, OutputError
 from saliscope.core.prediction import Prediction
-from saliscope.core.target import LogitTarget, OutputKind
+from saliscope.core.protocols import INPUT
+from saliscope.core.target import LogitTarget, OutputKind, Target
+from saliscope.core.windows import Windows
+from saliscope.model.biases import biases
+from saliscope.model.cells import Cells
+from saliscope.model.layers import LayerRun, cells_of, stages, survey
+from saliscope.model.onto import onto
+from saliscope.model.phase import phase_gradients
 from saliscope.model.probe import Counts, Probed, watched
+from saliscope.model.reduced import Reduced
+from saliscope.model.suffix import Suffix
 from saliscope.model.view import Viewing
 
 if TYPE_CHECKING:
     from saliscope.model.card import Card
+    from saliscope.model.incremental.drops import Incremental
 
 #: Keys under which networks that return a dict keep their logits.
 LOGIT_KEYS = ("logits", "out", "output", "pred")
@@ -120,6 +130,10 @@ class OpenNetwork:
         #: Called after every forward run, for whoever shows progress.
         self.watch: Callable[[Counts], None] | None = None
         self.closed = False
+        #: Sentences for the record of the maps being made.
+        self.notes: list[str] = []
+        self._runs: dict[tuple[int, ...], list[LayerRun]] = {}
+        self._incremental: Incremental | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits of x (N, C, *S), without a graph."""
@@ -135,21 +149,83 @@ class OpenNetwork:
         with torch.enable_grad(), ExitStack() as hooks:
             probed = Probed(self.counts)
             x = hooks.enter_context(watched(self.module, x, layers, probed))
+            if INPUT in layers:
+                hooks.enter_context(phase_gradients())
             probed.output = self._run(x)
         probed.check(layers)
         return probed
 
-    def run_uncounted(self, x: Tensor) -> Tensor:
+    def suffix(self, x: Tensor, layer: str) -> Suffix:
+        """Return what comes after a layer for one image x (1, C, *S), to run it on other activations.
+
+        Raises LayerError as `probe` does, and ModelError where the network does not repeat its own output.
+        """
+        return Suffix(self, x, layer)
+
+    def window_drops(self, x: Tensor, without: Tensor, target: Target, windows: Windows) -> Tensor | None:
+        """Return how much the scores of x (1, C, *S) fall (n, K) for windows, or None: run them in full."""
+        from saliscope.model.incremental.drops import Incremental
+
+        self._incremental = self._incremental or Incremental(self)
+        return self._incremental.drops(x, without, target, windows)
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the record of the maps being made; the same one only once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def take_notes(self) -> tuple[str, ...]:
+        """Return the sentences kept so far, and keep none of them."""
+        taken, self.notes = tuple(self.notes), []
+        return taken
+
+    def runs(self, x: Tensor) -> list[LayerRun]:
+        """Return every layer run of an input of this shape (N, C, *S), surveyed once, on tensors without content."""
+        key = tuple(x.shape[1:])
+        if key not in self._runs:
+            self._runs[key] = survey(self, x)
+        return self._runs[key]
+
+    def cells(self, x: Tensor, layer: str) -> Cells | None:
+        """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
+        return cells_of(self.runs(x), layer, x.ndim - 2)
+
+    def size_of(self, x: Tensor, layer: str) -> tuple[int, ...]:
+        """Return the grid's size S' of a layer's output for an input (N, C, *S), () for a layer that does not run."""
+        runs = (r for r in self.runs(x) if r.name in (layer, f"{layer}#0"))
+        return next((tuple(r.shape[2:]) for r in runs), ())
+
+    def stages(self, x: Tensor) -> tuple[str, ...]:
+        """Return, from shallow to deep, the last layer of each grid that an input (N, C, *S) passes."""
+        return stages(self.runs(x), x.ndim - 2)
+
+    def biases(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what each layer adds on the way of an input (N, C, *S), in a shape that fits the layer's output."""
+        return biases(self, x)
+
+    def onto_input(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
+        """Return values (N, K, *S') of a layer on the elements (N, K, *S) of x, linear between the layer's cells."""
+        return onto(values, self.cells(x, layer), x.shape[2:])
+
+    def reduced(self, dtype: torch.dtype) -> Reduced:
+        """Return a copy that runs forward in another floating type, such as bfloat16."""
+        return Reduced(self, dtype)
+
+    def run_uncounted(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
         """Return the logits of x as the caller's gradient mode has it: for runs on tensors without content."""
         if self.closed:
             raise ModelError("a network used after it was closed", do="Use it inside `with network.opened()`")
-        return selected(self.module(x), self.network.output)
+        return selected((self.module if module is None else module)(x), self.network.output)
+
+    def count(self, samples: int) -> None:
+        """Count samples that were run forward, and tell whoever watches."""
+        self.counts.forward_samples += samples
+        if self.watch is not None:
+            self.watch(self.counts)
 
     def _run(self, x: Tensor) -> Tensor:
         output = self.run_uncounted(x)
-        self.counts.forward_samples += len(x)
-        if self.watch is not None:
-            self.watch(self.counts)
+        self.count(len(x))
         return output
 
 

@@ -23,6 +23,15 @@ class Counts:
 
     forward_samples: int = 0
     backward_passes: int = 0
+    #: Replaced activations run through what comes after a layer.
+    suffix_samples: int = 0
+    #: Copies with one window changed of which only the changed region of each map was run; they are no full run.
+    incremental_windows: int = 0
+
+    @property
+    def samples(self) -> int:
+        """Return all samples, run whole or in part."""
+        return self.forward_samples + self.suffix_samples + self.incremental_windows
 
 
 class Probed:

@@ -20,9 +20,10 @@ from saliscope.model.frame import Step
 from saliscope.model.network import Network
 from saliscope.model.steps import make_step
 from saliscope.model.view import View, Viewing
-from saliscope.study.explain import Case, explained, make_methods
+from saliscope.study.asking import make_methods
+from saliscope.study.explain import Case, explained
 from saliscope.study.present import Showing
-from saliscope.study.question import Asked, asks_for_top
+from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,9 +46,10 @@ def explain(
 
     `x` is a path, a MedicalImage or a list of these, or a tensor (N, C, *S) that is already as the network expects it,
     whose spacing is unknown unless given. `model` is any module, a Network, or the name or path of a model card.
-    `target` is a label, an index, "top", "all", a list, or a function from the output to scores (N,). `layer` is a
-    dotted name; None takes the card's, or the last spatial one. The rest describes a bare module: its labels, the
-    kind of its output, the steps of its view, and where its logits are if it returns several things.
+    `target` is a label, an index, "top", "all", one of the sorts of `saliscope explain --help` such as
+    "contrast:malignant/benign", any object of `saliscope.core.target`, a list of these, or a function from the output
+    to scores (N,). `layer` is a dotted name; None takes the card's, or the last spatial one. The rest describes a
+    bare module: its labels, the kind of its output, its view, and where its logits are if it returns several things.
     A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
     Raises a SaliscopeError that says what does not fit.
     """
@@ -55,8 +57,9 @@ def explain(
     methods = make_methods(method, layer)
     asked = target
     batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked))
-    found = [e for batch in batches for e in explained(batch, network, methods, asked)]
-    several = not isinstance(method, str | Method) or isinstance(target, list | tuple) or target == "all"
+    shares = zip(batches, shared_out(asked, [len(batch) for batch in batches]), strict=True)
+    found = [e for batch, share in shares for e in explained(batch, network, methods, share)]
+    several = not isinstance(method, str | Method) or asks_for_several(target)
     one_image = isinstance(x, str | Path | MedicalImage) or (hasattr(x, "shape") and len(x) == 1)
     return found[0] if len(found) == 1 and one_image and not several else found
 

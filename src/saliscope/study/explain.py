@@ -5,28 +5,31 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from saliscope.core.errors import MethodError
 from saliscope.core.explanation import Explanation, Presenter
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
+from saliscope.core.nesting import has, inside
 from saliscope.core.prediction import Prediction
-from saliscope.core.protocols import INPUT, Diagnosing, Kernel, Method
+from saliscope.core.protocols import Beside, Diagnosing, Kernel, Method
 from saliscope.core.provenance import Provenance
-from saliscope.methods import METHODS
 from saliscope.methods.kernel import kernel_maps
-from saliscope.model.layers import LayerRun, cells_of, choose_layer, survey
+from saliscope.model.layers import LayerRun, cells_of
 from saliscope.model.network import Network, OpenNetwork
 from saliscope.model.probe import Counts
-from saliscope.model.view import View, described
+from saliscope.model.view import View
+from saliscope.model.view import described as steps_described
+from saliscope.study.asking import Asking, asking, described
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.question import Asked, Question
+from saliscope.study.settle import settled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 #: What a note says where a network's output seems to have passed a softmax or a sigmoid already.
 ACTIVATED = "The output looks like probabilities, not logits: maps of saturated probabilities fade."
 STRETCHED = "The cells of this layer could not be followed: the map is laid edge to edge over the view."
+
+#: The name under which a method gives its own map among those beside it.
+MAP = "map"
 
 Progress = Callable[[str], None]
 
@@ -45,15 +51,6 @@ class Case:
     image: MedicalImage
     view: View
     presenter: Callable[[MedicalImage, View], Presenter]
-
-
-@dataclass(frozen=True)
-class Asking:
-    """A method with its name, its layer settled, and why that layer."""
-
-    name: str
-    method: Method
-    reason: str | None
 
 
 def explained(
@@ -69,86 +66,77 @@ def explained(
     x = torch.cat([case.view.tensor for case in cases]).to(network.device, network.dtype)
     question = Question(asked, network)
     with network.opened() as model:
-        surveyed = any(_on_layer(m) or needs_graph_of_all(m) for m in methods.values())
-        runs = survey(model, x) if surveyed else []
-        check_room(methods, runs, network.device, x.element_size())
-        asking = [_settled(name, m, network, runs, x.ndim - 2) for name, m in methods.items()]
-        maps = dict(_maps(model, x, question, asking, said))
+        # What a method may know of the image beside its tensor is the same for all: they came in one batch.
+        placed = {name: settled(m, cases[0].image, cases[0].view, network) for name, m in methods.items()}
+        surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
+        runs = model.runs(x) if surveyed else []
+        check_room(placed, runs, x.shape[2:], network.device, x.element_size())
+        all_asked = [asking(name, m, network, runs, x.ndim - 2) for name, m in placed.items()]
+        found = dict(_found(model, x, question, all_asked, said))
         if question.output is None:
             question.scores(model(x))
-        measured = {a.name: _diagnosed(model, x, question, a, maps[a.name]) for a in asking}
     assert question.output is not None
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
     notes = (ACTIVATED,) if _activated(question.output, network.kind) else ()
-    found = []
+    explanations = []
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
-        for k, label in enumerate(question.labels):
-            for a in asking:
-                values = np.ascontiguousarray(arrays[a.name][n, k])
-                grid, stretched = _grid(case.view.geometry, a, runs, values.shape)
-                diagnostics = {name: float(v[n, k]) for name, v in measured[a.name].items()}
-                provenance = _provenance(case.image, network, a, label, diagnostics, (*notes, *stretched))
-                plain = Explanation(values, grid, case.view.geometry, label, prediction, a.method.traits, provenance)
-                found.append(replace(plain, presenter=case.presenter(case.image, case.view)))
-    return found
+        for k, label in enumerate(question.labels_of(n)):
+            for a in all_asked:
+                one = found[a.name]
+                values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
+                grid, stretched = _grid(case.view.geometry, a, runs, values[MAP].shape)
+                provenance = _provenance(case.image, network, a, label, one.at(n, k), (*notes, *stretched, *one.notes))
+                own = values.pop(MAP)
+                plain = Explanation(
+                    own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values
+                )
+                explanations.append(replace(plain, presenter=case.presenter(case.image, case.view)))
+    return explanations
 
 
-def make_methods(asked: str | Method | Sequence[str | Method], layer: str | None = None) -> dict[str, Method]:
-    """Return methods by name, with `layer` set where a method has such a field; raises MethodError for unknown ones."""
-    several = [asked] if isinstance(asked, str | Method) else list(asked)
-    made: dict[str, Method] = {}
-    for one in several:
-        method = METHODS.make(one) if isinstance(one, str) else one
-        name = one if isinstance(one, str) else name_of(method)
-        if layer is not None and getattr(method, "layer", None) == "auto":
-            method = replace(method, layer=layer)  # type: ignore[type-var]
-        if made.get(name, method) != method:
-            name = f"{name}-{len(made) + 1}"
-        made[name] = method
-    if not made:
-        raise MethodError("no method", expected="at least one", do="See `saliscope methods`")
-    return made
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What one method gave for all cases and targets: maps (N, K, *S') by name, measurements (N, K), sentences."""
+
+    maps: Mapping[str, npt.NDArray[np.float32]]
+    measured: Mapping[str, Tensor]
+    notes: tuple[str, ...]
+
+    def at(self, n: int, k: int) -> dict[str, float]:
+        return {name: float(v[n, k]) for name, v in self.measured.items()}
 
 
-def name_of(method: Method) -> str:
-    """Return the registry's name of a method, or its class name."""
-    address = f"{type(method).__module__}:{type(method).__qualname__}"
-    return next((n for n, a in METHODS.addresses.items() if a == address), type(method).__name__)
-
-
-def _on_layer(method: Method) -> bool:
-    return isinstance(method, Kernel) and method.layer != INPUT
-
-
-def _settled(name: str, method: Method, network: Network, runs: Sequence[LayerRun], axes: int) -> Asking:
-    if not isinstance(method, Kernel) or method.layer == INPUT:
-        return Asking(name, method, None)
-    if method.layer != "auto":
-        return Asking(name, method, "named by the caller")
-    if network.layer != "auto":
-        layer, reason = network.layer, "the default of the model card"
-    else:
-        layer, reason = choose_layer(runs, axes)
-    return Asking(name, replace(method, layer=layer), reason)  # type: ignore[type-var]
-
-
-def _maps(
-    model: OpenNetwork, x: Tensor, question: Question, asking: Sequence[Asking], said: Progress | None
-) -> Iterator[tuple[str, Tensor]]:
-    kernels = [a for a in asking if isinstance(a.method, Kernel)]
+def _found(
+    model: OpenNetwork, x: Tensor, question: Question, all_asked: Sequence[Asking], said: Progress | None
+) -> Iterator[tuple[str, _Found]]:
+    """Give what each method found; the notes that it left are its own."""
+    plain = [a for a in all_asked if not isinstance(a.method, Beside)]
+    kernels = [(a.name, a.method) for a in plain if isinstance(a.method, Kernel)]
     if kernels:
-        _say(said, ", ".join(a.name for a in kernels))
-        maps = kernel_maps(model, x, question, [a.method for a in kernels if isinstance(a.method, Kernel)])
-        yield from zip((a.name for a in kernels), maps, strict=True)
-    for a in asking:
-        if a not in kernels:
-            if question.output is None:
-                question.scores(model(x))
-            model.watch = _counting(said, a.name)
-            yield a.name, a.method.attribute(model, x, question)
-            model.watch = None
+        _say(said, ", ".join(name for name, _ in kernels))
+        shared = kernel_maps(model, x, question, [method for _, method in kernels])
+        for (name, method), values in zip(kernels, shared, strict=True):
+            yield name, _kept(model, x, question, method, {MAP: values})
+    for a in all_asked:
+        if a.name in dict(kernels):
+            continue
+        if question.output is None:
+            question.scores(model(x))
+        model.watch = _counting(said, a.name)
+        maps = (
+            a.method.attribute_with(model, x, question)
+            if isinstance(a.method, Beside)
+            else {MAP: a.method.attribute(model, x, question)}
+        )
+        model.watch = None
+        yield a.name, _kept(model, x, question, a.method, maps)
+
+
+def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, maps: Mapping[str, Tensor]) -> _Found:
+    measured = method.diagnose(model, x, question, maps[MAP]) if isinstance(method, Diagnosing) else {}
+    arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
+    return _Found(arrays, measured, model.take_notes())
 
 
 def _say(said: Progress | None, what: str) -> None:
@@ -157,21 +145,17 @@ def _say(said: Progress | None, what: str) -> None:
 
 
 def _counting(said: Progress | None, name: str) -> Callable[[Counts], None]:
-    """Return who says, after every forward run, how many a method has had."""
-    return lambda counts: _say(said, f"{name}, {counts.forward_samples:,} samples run")
-
-
-def _diagnosed(model: OpenNetwork, x: Tensor, question: Question, a: Asking, values: Tensor) -> Mapping[str, Tensor]:
-    return a.method.diagnose(model, x, question, values) if isinstance(a.method, Diagnosing) else {}
+    """Return who says, after every forward run, how many a method has had, whole or in part."""
+    return lambda counts: _say(said, f"{name}, {counts.samples:,} samples run")
 
 
 def _grid(
     view: Geometry, a: Asking, runs: Sequence[LayerRun], shape: tuple[int, ...]
 ) -> tuple[Geometry, tuple[str, ...]]:
     """Return the grid of a map by the measured cells of its layer, or edge to edge, which is said."""
-    if shape == view.shape and not _on_layer(a.method):
+    if shape == view.shape and (a.method.traits.grid == "input" or a.layer is None):
         return view, ()
-    cells = cells_of(runs, getattr(a.method, "layer", ""), view.ndim)
+    cells = cells_of(runs, a.layer or "", view.ndim)
     if cells is None:
         return view.on_grid(shape), (STRETCHED,)
     return view.cells(cells.stride, cells.offset, shape), ()
@@ -185,23 +169,21 @@ def _provenance(
     diagnostics: Mapping[str, float],
     notes: tuple[str, ...],
 ) -> Provenance:
-    fields: dict[str, Any] = asdict(a.method)  # type: ignore[call-overload]
-    layer = a.method.layer if isinstance(a.method, Kernel) else None
     return Provenance(
         image=image.digest,
         weights=network.weights_digest(),
         view=network.viewing.digest,
         model=network.name,
         method=a.name,
-        fields=fields,
+        fields=described(a.method),
         target=label,
-        layer=None if layer == INPUT else layer,
+        layer=a.layer,
         layer_reason=a.reason,
         versions=versions(),
         device=str(network.device),
         diagnostics=diagnostics,
         notes=notes,
-        view_steps=(f"from the image's {network.viewing.source}", *described(network.viewing.steps)),
+        view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
     )
 
 

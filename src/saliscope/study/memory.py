@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import MethodError
+from saliscope.core.nesting import is_method
 from saliscope.core.protocols import INPUT, Method
+from saliscope.methods.combine.guided import Guided
+from saliscope.methods.combine.tiled import Tiled
 from saliscope.model.layers import LayerRun
 
 if TYPE_CHECKING:
@@ -19,30 +23,50 @@ KEPT = 0.5
 GIB = 2**30
 
 
-def check_room(methods: Mapping[str, Method], runs: Sequence[LayerRun], device: torch.device, itemsize: int) -> None:
+def check_room(
+    methods: Mapping[str, Method],
+    runs: Sequence[LayerRun],
+    shape: Sequence[int],
+    device: torch.device,
+    itemsize: int,
+) -> None:
     """Raise MethodError for a method whose gradient at the input needs more memory than is free.
 
-    What is needed for one image is estimated from the outputs of all layers; where what is free is not known, nothing
-    is refused.
+    What is needed for one image, of which the network sees this shape S, is estimated from the outputs of all layers;
+    where what is free is not known, nothing is refused.
     """
-    asking = [name for name, method in methods.items() if needs_graph_of_all(method)]
+    shares = {name: graph_share(method, shape) for name, method in methods.items()}
     free = free_bytes(device)
-    if not asking or free is None:
+    if not any(shares.values()) or free is None:
         return
     inner = {r.name.partition("#")[0].rpartition(".")[0] for r in runs}
     leaves = [r for r in runs[:-1] if r.name.partition("#")[0] not in inner]
-    needed = KEPT * itemsize * sum(prod(r.shape) for r in leaves)
-    if needed > free:
+    whole = KEPT * itemsize * sum(prod(r.shape) for r in leaves)
+    too_large = [name for name, share in shares.items() if share * whole > free]
+    if too_large:
+        needed = whole * max(shares[name] for name in too_large)
         raise MethodError(
-            f"{', '.join(asking)} on a view of {runs[0].shape[2:]}, which needs at least {needed / GIB:.0f} GiB",
+            f"{', '.join(too_large)} on a view of {tuple(shape)}, which needs at least {needed / GIB:.0f} GiB",
             expected=f"at most the {free / GIB:.0f} GiB that are free",
-            do="Use a CAM method or occlusion, a coarser view, or a device with more memory",
+            do="Use a CAM method or occlusion, the method tile by tile (tiled, small tiles), a coarser view, or a "
+            "device with more memory",
         )
+
+
+def graph_share(method: Method, shape: Sequence[int]) -> float:
+    """Return which share of an image's graph to the input a method keeps at once: of a tiled one that of a tile."""
+    values = [getattr(method, f.name) for f in fields(method)]  # type: ignore[arg-type]
+    parts = [v for value in values for v in (value if isinstance(value, tuple) else (value,)) if is_method(v)]
+    within = max((graph_share(part, shape) for part in parts), default=0.0)
+    if isinstance(method, Tiled):
+        return within * prod(method.tile_of(shape)) / prod(shape)
+    return max(within, float(needs_graph_of_all(method)))
 
 
 def needs_graph_of_all(method: Method) -> bool:
     """Return whether a method follows the gradient back to the input."""
-    return method.traits.family in ("gradient", "path") or getattr(method, "layer", "") == INPUT
+    follows = method.traits.family in ("gradient", "path", "propagation") or getattr(method, "layer", "") == INPUT
+    return follows or isinstance(method, Guided)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -12,6 +12,7 @@ from saliscope.core.errors import InputError, MethodError, did_you_mean
 from saliscope.core.protocols import Method
 from saliscope.methods import METHODS
 from saliscope.read import Limits
+from saliscope.study.asking import on_layer
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,7 @@ class Plan:
                 )
         for name in self.methods:
             method = METHODS.make(name, **self.options.get(name, {}))
-            named = {f.name for f in fields(method)}  # type: ignore[arg-type]
-            if self.layer != "auto" and "layer" in named and getattr(method, "layer", None) == "auto":
-                method = replace(method, layer=self.layer)  # type: ignore[type-var]
-            made[name] = method
+            made[name] = method if self.layer == "auto" else on_layer(method, self.layer)
         return made
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from saliscope.core.target import CallableTarget, Holding, Target, choose
+from saliscope.core.errors import TargetError
+from saliscope.core.target import CallableTarget, Holding, Indexed, PerImage, Target, Together, choose
+from saliscope.core.target_words import plain_words
 from saliscope.model.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Word = str | int
-Asked = Word | Target | Callable[["Tensor"], "Tensor"] | Sequence[Word]
+Asked = Word | Target | Callable[["Tensor"], "Tensor"] | Sequence[Word | Target]
 
 
 @dataclass(eq=False)
@@ -33,6 +36,10 @@ class Question:
         """Return the labels that were settled on."""
         return self._target.labels if self._target is not None else ()
 
+    def labels_of(self, n: int) -> tuple[str, ...]:
+        """Return the labels of image n, which has its own where each image is asked another question."""
+        return self.of(n).labels
+
     def scores(self, output: Tensor) -> Tensor:
         """Return the scores (N, K) of an output; raises TargetError for a target that the network does not have."""
         if self._target is None:
@@ -41,15 +48,31 @@ class Question:
         return self._target.scores(output)
 
     def held(self, run: Callable[[], Tensor]) -> Target:
-        """Return the settled target with the region of a segmentation fixed by the output that `run` returns."""
-        return self._target.held(run) if isinstance(self._target, Holding) else self
+        """Return the settled target with what must stay as it is for the output that `run` returns."""
+        settled = self._target if self._target is not None else self
+        return settled.held(run) if settled is not self and isinstance(settled, Holding) else settled
+
+    def of(self, n: int) -> Target:
+        """Return the settled target of image n."""
+        settled = self._target if self._target is not None else self
+        return settled.of(n) if settled is not self and isinstance(settled, Indexed) else settled
 
     def _settled(self, output: Tensor) -> Target:
+        if isinstance(self.asked, PerImage):
+            if len(self.asked.targets) != len(output):
+                raise _not_one_each(len(self.asked.targets), len(output))
+            return PerImage(tuple(self._of([t], output[n : n + 1]) for n, t in enumerate(self.asked.targets)))
         if isinstance(self.asked, Target):
             return self.asked
         if callable(self.asked):
             return CallableTarget(self.asked)
-        words = [self.asked] if isinstance(self.asked, str | int) else list(self.asked)
+        return self._of([self.asked] if isinstance(self.asked, Word) else list(self.asked), output)
+
+    def _of(self, asked: list[Word | Target], output: Tensor) -> Target:
+        words = [one for one in asked if isinstance(one, Word)]
+        if len(words) < len(asked):
+            found = [self._of([one], output) if isinstance(one, Word) else one for one in asked]
+            return found[0] if len(found) == 1 else Together(tuple(found))
         labels = self.network.labels_for(output)
         return choose(words, labels, self.network.kind, [self._top(output)])
 
@@ -64,4 +87,34 @@ class Question:
 
 def asks_for_top(asked: Asked) -> bool:
     """Return whether the answer to what was asked may differ between the images of a batch."""
-    return asked == "top" or (isinstance(asked, list | tuple) and "top" in asked)
+    return any("top" in plain_words(word) for word in words_of(asked))
+
+
+def asks_for_several(asked: Asked) -> bool:
+    """Return whether what was asked has the form of several questions, so that a list is the answer."""
+    return isinstance(asked, list | tuple) or any("all" in plain_words(word)[:2] for word in words_of(asked))
+
+
+def shared_out(asked: Asked, counts: Sequence[int]) -> list[Asked]:
+    """Return what is asked of each batch of so many images: their own targets where each image has one.
+
+    Raises TargetError where there are not as many targets as images.
+    """
+    if not isinstance(asked, PerImage):
+        return [asked] * len(counts)
+    if len(asked.targets) != sum(counts):
+        raise _not_one_each(len(asked.targets), sum(counts))
+    ends = list(accumulate(counts))
+    return [PerImage(asked.targets[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+
+
+def words_of(asked: Asked) -> list[Word]:
+    """Return the words among what was asked."""
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    return [word for word in several if isinstance(word, Word)]
+
+
+def _not_one_each(targets: int, images: int) -> TargetError:
+    return TargetError(
+        f"{targets} targets for {images} images", expected="one target for each image", do="Give one for each image"
+    )

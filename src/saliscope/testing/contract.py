@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saliscope.core.protocols import Family, Method, Traits
-from saliscope.core.target import LogitTarget
+from saliscope.core.nesting import has, settled
+from saliscope.core.protocols import Beside, Family, Method, Traits
+from saliscope.core.target import LogitTarget, Target
 from saliscope.model.network import Network
 from saliscope.testing.networks import AFTER, SmallNet, image, mirrored
 
@@ -32,7 +33,8 @@ def check_method(method: Method) -> None:
     """Run every check on a method; raises ContractViolation at the first that it fails.
 
     A method with a field `layer` is tried on the layer "watched" of `saliscope.testing.networks.SmallNet`. A method
-    with a field `seed` draws at random, so mirrored images need not give mirrored maps.
+    with a field `seed` draws at random, and one with a field `segments` parts the image by a rule that has a first
+    corner, so there mirrored images need not give mirrored maps.
     """
     for check in CHECKS:
         check(method)
@@ -52,7 +54,7 @@ def frozen(method: Method) -> None:
 
 def traits(method: Method) -> None:
     """Check that the traits say everything that a reader of the catalogue needs."""
-    said = getattr(type(method), "traits", None)
+    said = getattr(method, "traits", None)
     if not isinstance(said, Traits):
         raise ContractViolation(f"{type(method).__name__} has no class attribute `traits`")
     if said.family not in get_args(Family) or said.grid not in ("input", "layer"):
@@ -69,7 +71,7 @@ def shape(method: Method) -> None:
         for after in AFTER:
             x = image(axes)
             found = _map(method, SmallNet(axes, after), x)
-            size = x.shape[2:] if type(method).traits.grid == "input" else [n // 2 for n in x.shape[2:]]
+            size = x.shape[2:] if method.traits.grid == "input" else [n // 2 for n in x.shape[2:]]
             if tuple(found.shape) != (len(x), len(LABELS), *size):
                 _refuse(method, f"returned shape {tuple(found.shape)} where {(len(x), len(LABELS), *size)} is right")
             if found.dtype != x.dtype or not found.isfinite().all():
@@ -92,7 +94,7 @@ def repeatable(method: Method) -> None:
     torch.manual_seed(11)
     with Network(SmallNet(2), LABELS).opened() as model:
         before = _generators()
-        placed(method).attribute(model, x, TARGET)
+        watching(method).attribute(model, x, TARGET)
         if _generators() != before:
             _refuse(method, "moves a random generator that belongs to the caller")
     _map(method, SmallNet(2, "residual"), x + 1)
@@ -117,6 +119,42 @@ def targets(method: Method) -> None:
     for k in (2, 0, 1):
         if not _near(_map(method, network, x, LogitTarget((k,), LABELS[k : k + 1])), together[:, k : k + 1]):
             _refuse(method, "gives a target another map when it is alone than among others")
+
+
+@dataclass(frozen=True)
+class _Each:
+    """A target that asks for class n % 3 of image n."""
+
+    labels: tuple[str, ...] = ("its own",)
+
+    def scores(self, output: Tensor) -> Tensor:
+        return torch.stack([row[n % len(LABELS)] for n, row in enumerate(output)])[:, None]
+
+    def of(self, n: int) -> LogitTarget:
+        return LogitTarget((n % len(LABELS),), self.labels)
+
+
+def questions(method: Method) -> None:
+    """Check that images of a batch may each be asked another question, and have the maps that they have alone."""
+    x, network = image(2, batch=3), SmallNet(2)
+    together = _map(method, network, x, _Each())
+    for n in range(len(x)):
+        if not _near(_map(method, network, x[n : n + 1], _Each().of(n)), together[n : n + 1]):
+            _refuse(method, "asks one image of a batch the question of another")
+
+
+def beside(method: Method) -> None:
+    """Check that maps beside a map have its shape and are finite, and that the map is the one given alone."""
+    if not isinstance(method, Beside):
+        return
+    x, network = image(2), SmallNet(2)
+    with Network(network, LABELS).opened() as model:
+        found = dict(watching(method).attribute_with(model, x, TARGET))  # type: ignore[attr-defined]
+    own = found.pop("map", None)
+    if own is None or not _near(own, _map(method, network, x)):
+        _refuse(method, 'gives under "map" another map than alone')
+    if set(found) != set(method.beside) or any(v.shape != own.shape or not v.isfinite().all() for v in found.values()):
+        _refuse(method, f"does not give one finite map of its own shape for each of {method.beside}")
 
 
 def surroundings(method: Method) -> None:
@@ -159,7 +197,7 @@ def traceless(method: Method) -> None:
 
 def mirror(method: Method) -> None:
     """Check that a mirrored image, seen by a network with mirrored kernels, has the mirrored map."""
-    if any(f.name == "seed" for f in fields(method)):  # type: ignore[arg-type]
+    if any(f.name in ("seed", "segments") for f in fields(method)):  # type: ignore[arg-type]
         return
     for axes in (2, 3):
         x, network = image(axes), SmallNet(axes)
@@ -179,22 +217,26 @@ CHECKS: tuple[Callable[[Method], None], ...] = (
     repeatable,
     alone,
     targets,
+    questions,
+    beside,
     surroundings,
     traceless,
     mirror,
 )
 
 
-def _map(method: Method, network: SmallNet, x: Tensor, target: LogitTarget = TARGET) -> Tensor:
+def _map(method: Method, network: SmallNet, x: Tensor, target: Target = TARGET) -> Tensor:
     with Network(network, LABELS).opened() as model:
-        return placed(method).attribute(model, x, target)
+        return watching(method).attribute(model, x, target)
 
 
-def placed(method: Method) -> Method:
-    """Return the method on the layer "watched", if it has a field for a layer."""
-    if any(f.name == "layer" for f in fields(method)):  # type: ignore[arg-type]
-        return replace(method, layer="watched")  # type: ignore[type-var]
-    return method
+def watching(method: Method) -> Method:
+    """Return the method, and every method inside it, on the layer "watched" where it has a field for a layer."""
+    return settled(method, _on_watched)
+
+
+def _on_watched(method: Method) -> Method:
+    return replace(method, layer="watched") if has(method, "layer") else method  # type: ignore[type-var]
 
 
 def _near(found: Tensor, right: Tensor, tolerance: float = TOLERANCE) -> bool:

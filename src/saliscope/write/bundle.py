@@ -14,7 +14,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.write.atomic import new_folder
 from saliscope.write.nifti import map_nifti
-from saliscope.write.record import explanation_record, json_bytes
+from saliscope.write.record import beside_file, explanation_record, json_bytes
 
 
 def explanation_files(
@@ -34,6 +34,7 @@ def explanation_files(
         "map.nii.gz": map_nifti(placed, image.geometry),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
         "overlay.png": picture,
+        **{beside_file(name): map_nifti(v, explanation.geometry) for name, v in explanation.beside.items()},
     }
 
 

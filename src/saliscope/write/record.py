@@ -17,6 +17,7 @@ from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
+from saliscope.core.provenance import Provenance
 
 #: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
 SCHEMA_VERSION = "1.0"
@@ -53,6 +54,7 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "file": "map.nii.gz",
             "native_file": "map_native.nii.gz",
             "picture": "overlay.png",
+            "beside": {name: beside_file(name) for name in explanation.beside},
             "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
@@ -61,19 +63,28 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "native_maximum": _finite(explanation.values.max()),
         },
         "reading": dict(reading),
-        "provenance": {
-            "image_sha256": p.image,
-            "weights_sha256": p.weights,
-            "view_sha256": p.view,
-            "view_steps": list(p.view_steps),
-            "model": p.model,
-            "target": p.target,
-            "versions": dict(p.versions),
-            "device": p.device,
-            "diagnostics": dict(p.diagnostics),
-            "notes": list(p.notes),
-        },
+        "provenance": _provenance(p),
     }
+
+
+def _provenance(p: Provenance) -> dict[str, Any]:
+    return {
+        "image_sha256": p.image,
+        "weights_sha256": p.weights,
+        "view_sha256": p.view,
+        "view_steps": list(p.view_steps),
+        "model": p.model,
+        "target": p.target,
+        "versions": dict(p.versions),
+        "device": p.device,
+        "diagnostics": dict(p.diagnostics),
+        "notes": list(p.notes),
+    }
+
+
+def beside_file(name: str) -> str:
+    """Return the name of the file of a map that belongs to another, on the same native grid."""
+    return f"{name}_native.nii.gz"
 
 
 def grid_record(geometry: Geometry) -> dict[str, Any]:

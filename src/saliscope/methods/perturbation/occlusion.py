@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, get_args
 
-from saliscope.core.errors import MethodError
+from saliscope.core.errors import MethodError, did_you_mean
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
+from saliscope.core.windows import WindowEngine, Windows
 from saliscope.methods.kernel import at_least_single, held
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
-from saliscope.perturb.stream import FORWARD, batch_size, batches
+from saliscope.perturb.stream import FORWARD, batch_size, scored
 from saliscope.perturb.window import per_axis, spread, starts
 
 if TYPE_CHECKING:
@@ -29,12 +30,19 @@ class Occlusion:
     by default each channel's mean, the paper's grey square. All windows have the full size, also at the edge.
     Windows whose content already equals the baseline are not run: their drop is zero. `memory_mb` bounds how many
     windows run at once and changes no value.
+
+    `engine` "exact" runs of each map of the network only what a window changes (nakandala2019), which gives the same
+    drops as "full" runs of the whole network; "auto" does so where that saves time. "approximate" cuts these regions
+    as far as the drops keep a Pearson correlation of `fidelity` with the exact ones, measured on windows of the same
+    image, and is exact where that cannot be had. Which way was taken stands in the record.
     """
 
     window: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     baseline: Baseline = "mean"
     memory_mb: float = 1024
+    engine: WindowEngine = "auto"
+    fidelity: float = 0.995
 
     traits: ClassVar[Traits] = Traits(
         family="perturbation",
@@ -51,6 +59,11 @@ class Occlusion:
             if value is not None and min((value,) if isinstance(value, int) else value, default=0) < 1:
                 raise MethodError(f"{name}={value}", expected="one element or more", do="Correct the field")
         check_baseline(self.baseline)
+        if self.engine not in get_args(WindowEngine):
+            names = get_args(WindowEngine)
+            raise MethodError(f"engine {self.engine!r}", expected=", ".join(names), do=did_you_mean(self.engine, names))
+        if not 0 < self.fidelity <= 1:
+            raise MethodError(f"fidelity={self.fidelity}", expected="above 0, at most 1", do="Correct the field")
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score.
@@ -70,8 +83,12 @@ class Occlusion:
                 do="Lower the stride, or some elements are never covered",
             )
         begins = [starts(n, w, s) for n, w, s in zip(shape, window, stride, strict=True)]
+        grid = (begins, window)
         pairs = zip(x.detach(), absent(x.detach(), self.baseline), strict=True)
-        drops = [self._of_one(model, image, without, target, (begins, window)) for image, without in pairs]
+        drops = [
+            self._of_one(model, image, without, held(model, image[None], target, n), grid)
+            for n, (image, without) in enumerate(pairs)
+        ]
         return torch.stack([spread(d, begins, window, shape) for d in drops])
 
     def _of_one(
@@ -83,18 +100,41 @@ class Occlusion:
         grid: tuple[Sequence[Sequence[int]], Sequence[int]],
     ) -> Tensor:
         """Return the drops (K, *windows) of one image (C, *S)."""
-        begins, _ = grid
-        target = held(model, image[None], target)
+        begins, window = grid
         full = at_least_single(target.scores(model(image[None])))[0]
         drops = full.new_zeros(len(full), prod(len(b) for b in begins))
-        boxes = [(i, box) for i, box in enumerate(_boxes(*grid)) if not image[box].equal(without[box])]
-        for some in batches(len(boxes), batch_size(image[None], self.memory_mb, FORWARD)):
-            copies = image[None].repeat(len(some), *[1] * image.ndim)
-            for copy, (_, box) in zip(copies, boxes[some.start : some.stop], strict=True):
-                copy[box] = without[box]
-            changed = [i for i, _ in boxes[some.start : some.stop]]
-            drops[:, changed] = (full - target.scores(model(copies))).T
+        boxes = {i: box for i, box in enumerate(_boxes(*grid)) if not image[box].equal(without[box])}
+        changed = list(boxes)
+        windows = Windows(window, begins, changed, self.engine, self.fidelity, self.memory_mb)
+        found = None
+        if self.engine != "full":
+            found = model.window_drops(image[None], without[None], target, windows)
+        drops[:, changed] = (self._in_full(model, image, without, target, boxes, full) if found is None else found).T
         return drops.reshape(len(full), *[len(b) for b in begins])
+
+    def _in_full(
+        self,
+        model: Model,
+        image: Tensor,
+        without: Tensor,
+        target: Target,
+        boxes: Mapping[int, tuple[slice, ...]],
+        full: Tensor,
+    ) -> Tensor:
+        """Return the drops (n, K) of the windows in `boxes` by full runs."""
+        import torch
+
+        wanted = list(boxes.values())
+
+        def copies(some: range) -> Tensor:
+            made = image[None].repeat(len(some), *[1] * image.ndim)
+            for copy, box in zip(made, wanted[some.start : some.stop], strict=True):
+                copy[box] = without[box]
+            return made
+
+        size = batch_size(image[None], self.memory_mb, FORWARD)
+        found = [full - scores for _, scores in scored(model, target, copies, len(wanted), size)]
+        return torch.cat(found) if found else full.new_zeros(0, len(full))
 
 
 def _boxes(begins: Sequence[Sequence[int]], window: Sequence[int]) -> Iterator[tuple[slice, ...]]:

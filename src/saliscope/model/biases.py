@@ -1,0 +1,56 @@
+"""What the layers of a network add to what they are given: biases, and norms that are fixed as affine maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from saliscope.model.probe import found
+
+if TYPE_CHECKING:
+    from saliscope.model.network import OpenNetwork
+
+#: Norms that take mean and scale from the input itself: no bias says all that they add.
+MOVING = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, _InstanceNorm)
+
+
+def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
+    """Return for each layer run of x (N, C, *S) that adds a bias that tensor, in a shape that fits its output.
+
+    A batch norm at rest is y = (x - mean) / std * scale + shift, which adds shift - mean / std * scale. Of a norm
+    that depends on its input only the shift is told, and that is noted.
+    """
+    told: dict[str, Tensor] = {}
+    moving: list[str] = []
+    for run in model.runs(x):
+        if not run.name or not run.used:
+            continue
+        module = found(model.module, run.name.partition("#")[0])
+        if isinstance(module, MOVING) or (isinstance(module, _BatchNorm) and module.running_mean is None):
+            moving.append(run.name)
+        added = _added(module)
+        if added is not None:
+            last = isinstance(module, nn.Linear | nn.LayerNorm)
+            told[run.name] = added if last else added.reshape(1, -1, *[1] * (len(run.shape) - 2))
+    if moving:
+        model.note(f"Norms that depend on the image add more than their bias: {', '.join(moving)}.")
+    return told
+
+
+def _added(module: nn.Module) -> Tensor | None:
+    """Return what a module adds, for each channel, or None for nothing and for modules that are not known."""
+    if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
+        scale = torch.rsqrt(module.running_var + module.eps)
+        if module.weight is not None:
+            scale = scale * module.weight.detach()
+        shift = -module.running_mean * scale
+        return shift if module.bias is None else shift + module.bias.detach()
+    if isinstance(module, (_ConvNd, nn.Linear, _BatchNorm, *MOVING)):
+        bias = getattr(module, "bias", None)
+        return None if bias is None else bias.detach()
+    return None

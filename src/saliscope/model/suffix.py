@@ -1,0 +1,282 @@
+"""Only what comes after a layer: the modules before it give again what they gave, and are not run.
+
+Nothing is traced. One run notes the outputs of the modules that were complete when the layer began. Afterwards those
+modules, while the network's own code runs, hand out what was noted, and the layer hands out what the caller gives.
+Branches around the layer (residual, concatenation) thereby keep their values. Before it is used, the cut must give
+the network's own output again; where it does not, the whole network runs with the layer's output replaced.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from saliscope.core.errors import LayerError, ModelError
+from saliscope.core.protocols import INPUT
+from saliscope.model.probe import Probed, found, watched
+
+if TYPE_CHECKING:
+    from saliscope.model.network import OpenNetwork
+
+#: Bytes held at once for each byte of the largest tensor, rounded up from the peaks in `perturb.stream`: MONAI's
+#: DenseNet121 6.8 at 224 pixels in 2D and 3.1 at 64 in 3D, its ResNet18 2.0 there.
+HELD = 8
+#: Largest difference from the network's own output, as a share of its largest value, by bytes of the type; and on a
+#: GPU, where convolutions in float32 round their inputs to ten bits unless told otherwise, and by the batch's size.
+CLOSE, CLOSE_ON_GPU = {8: 1e-9, 4: 1e-4, 2: 3e-2}, {8: 1e-9, 4: 1e-2, 2: 3e-2}
+#: How torch speaks of a write into a tensor that stands for several rows at once, and of sizes that do not meet.
+SHARED = "single memory location"
+SIZES = ("size", "shape", "dimension", "expand", "broadcast")
+
+Key = tuple[int, int]
+
+
+class Suffix:
+    """What comes after a layer of a network, for one image; made by `OpenNetwork.suffix`.
+
+    `activation` (1, C', *S') is what the layer gave, `output` the network's logits, and `growth` how many bytes one
+    replaced activation holds at once for each byte of itself.
+    """
+
+    def __init__(self, model: OpenNetwork, x: Tensor, layer: str) -> None:
+        if len(x) != 1:
+            raise ModelError(f"{len(x)} images", expected="one image (1, C, *S)", do="Cut the network for each image")
+        name, _, call = layer.partition("#")
+        self._model, self._x, self._name = model, x.detach().clone(), layer
+        self._layer = None if layer == INPUT else found(model.module, name)
+        self._call = int(call) if call.isdecimal() else 0
+        self._before: dict[int, list[Any]] = {}
+        #: Runs whose noted output is written in place later on, so that each call needs a copy.
+        self._copied: set[Key] = set()
+        self._copies_all = self._whole = False
+        recorder = _Recorder(self._layer, self._call)
+        probed = Probed(model.counts)
+        with watched(model.module, x, [layer], probed):
+            with _forwards(model.module, recorder.wrapped):
+                self.output = model(x)
+            probed.check([layer])
+        self.activation = probed.activations[layer].detach()
+        if len(self.activation) != 1:
+            raise LayerError(
+                f"layer {layer!r} with an output of shape {tuple(self.activation.shape)} for one image",
+                expected="(1, C', *S')",
+                do="Choose a layer whose first axis is the batch",
+            )
+        for key, output in recorder.done:
+            self._before.setdefault(key, []).append(output)
+        self._settle()
+        largest = recorder.largest_of_all if self._whole else recorder.largest_after
+        own = self.activation.numel() * self.activation.element_size()
+        self.growth = ceil(HELD * max(largest, own) / own)
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """Return the logits (M, ...) of activations a (M, C', *S') at the layer, with a graph where a requires one.
+
+        Raises LayerError for activations of another shape.
+        """
+        if a.shape[1:] != self.activation.shape[1:]:
+            raise LayerError(
+                f"activations of shape {tuple(a.shape)} for layer {self._name!r}",
+                expected=f"(M, {', '.join(map(str, self.activation.shape[1:]))})",
+                do="Give as many channels and cells as the layer has",
+            )
+        with torch.set_grad_enabled(a.requires_grad):
+            return self._run_whole(a) if self._whole else self._replay(a)
+
+    def _settle(self) -> None:
+        """Choose the way to run by whether it gives the network's own output, for two rows, again."""
+        pair = self.activation.expand(2, *self.activation.shape[1:])
+        with torch.no_grad():
+            reason = self._differs(pair)
+            if reason is None:
+                return
+            self._whole = True
+            self._before.clear()
+            if not _close(self._run_whole(pair), self.output):
+                raise ModelError(
+                    f"a network that does not repeat its output when layer {self._name!r} is given its own again",
+                    expected="one output for one input",
+                    do="Choose another layer, or a method that needs none",
+                )
+        self._model.note(f"After layer {self._name} the whole network was run each time, because {reason}.")
+
+    def _differs(self, pair: Tensor) -> str | None:
+        """Return why replaying does not do for this network, or None."""
+        try:
+            try:
+                output = self._replay(pair)
+            except RuntimeError as error:
+                if SHARED not in str(error):
+                    raise
+                self._copies_all = True
+                output = self._replay(pair)
+                self._copies_all = False
+        except RuntimeError as error:
+            # A network that fails by itself says something else, or fails again in the whole run.
+            if not any(word in str(error).lower() for word in SIZES):
+                raise
+            return "what stands before it does not take several copies at once"
+        return None if _close(output, self.output) else "what stands before it could not be kept fixed"
+
+    def _replay(self, a: Tensor) -> Tensor:
+        given: list[tuple[Key, Tensor]] = []
+        x = a.clone() if self._layer is None else self._grown(self._x, len(a), (0, 0), given)
+        with self._replaced(a), _forwards(self._model.module, lambda m: self._stand_in(m, a, given)):
+            output = self._model.run_uncounted(x)
+        if self._copies_all:
+            self._copied = {key for key, tensor in given if tensor._version}  # noqa: SLF001 - no other count of writes
+        self._model.counts.suffix_samples += len(a)
+        self._model.count(0)
+        return output
+
+    def _run_whole(self, a: Tensor) -> Tensor:
+        x = a.clone() if self._layer is None else self._x.repeat(len(a), *[1] * (self._x.ndim - 1))
+        with self._replaced(a, self._call):
+            output = self._model.run_uncounted(x)
+        self._model.count(len(a))
+        return output
+
+    @contextmanager
+    def _replaced(self, a: Tensor, call: int | None = None) -> Iterator[None]:
+        """Let the layer give a clone of a, so that nothing that follows can rewrite a, and no hook of others can."""
+        if self._layer is None:
+            yield
+            return
+        # In a replay, runs of the layer inside of replayed modules do not happen.
+        left = len(self._before.get(id(self._layer), ())) if call is None else call
+
+        def replace(_module: nn.Module, _inputs: object, _output: object) -> Tensor | None:
+            nonlocal left
+            left -= 1
+            return a.clone() if left == -1 else None
+
+        handle = self._layer.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _stand_in(self, module: nn.Module, a: Tensor, given: list[tuple[Key, Tensor]]) -> Callable[..., Any] | None:
+        """Return what a module runs in place of its forward; None where it runs its own."""
+        noted = self._before.get(id(module), [])
+        queue = deque(enumerate(noted))
+        forward, pending = module.forward, module is self._layer
+        if not noted and not pending:
+            return None
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal pending
+            if queue:
+                index, output = queue.popleft()
+                return _each(output, lambda t: self._grown(t, len(a), (id(module), index), given))
+            if pending:
+                pending = False
+                return a
+            return forward(*args, **kwargs)
+
+        return run
+
+    def _grown(self, tensor: Tensor, size: int, key: Key, given: list[tuple[Key, Tensor]]) -> Tensor:
+        """Return a noted tensor for `size` rows: a view, or a copy where it is written in place."""
+        if tensor.ndim == 0:
+            return tensor
+        if len(tensor) != 1:
+            # The batch may be folded into a longer axis, as windows are.
+            return tensor.repeat(size, *[1] * (tensor.ndim - 1)) if tensor.is_floating_point() else tensor
+        grown = tensor.expand(size, *tensor.shape[1:])
+        if not self._copies_all and key not in self._copied:
+            return grown
+        copy = grown.clone()
+        given.append((key, copy))
+        return copy
+
+
+class _Recorder:
+    """Notes the outermost module runs that were complete when the k-th run of a layer began."""
+
+    def __init__(self, layer: nn.Module | None, call: int) -> None:
+        self.done: list[tuple[int, Any]] = []
+        self.largest_after = self.largest_of_all = 0
+        self._layer, self._left, self._begun = layer, call, layer is None
+
+    def wrapped(self, module: nn.Module) -> Callable[..., Any]:
+        forward = module.forward
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if module is self._layer:
+                self._begun = self._begun or self._left == 0
+                self._left -= 1
+            mark = len(self.done)
+            output = forward(*args, **kwargs)
+            self._measure(output)
+            if not self._begun:
+                # A clone, because what follows may write into it in place. It stands for all that ran inside.
+                self.done[mark:] = [(id(module), _each(output, lambda t: t.detach().clone()))]
+            return output
+
+        return run
+
+    def _measure(self, output: Any) -> None:
+        sizes = [0]
+
+        def measure(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel() * tensor.element_size())
+            return tensor
+
+        _each(output, measure)
+        self.largest_of_all = max(self.largest_of_all, *sizes)
+        if self._begun:
+            self.largest_after = max(self.largest_after, *sizes)
+
+
+@contextmanager
+def _forwards(root: nn.Module, instead: Callable[[nn.Module], Callable[..., Any] | None]) -> Iterator[None]:
+    """Let modules run something in place of their forward; each has its own again after, also on error."""
+    changed: list[tuple[nn.Module, Any]] = []
+    try:
+        for module in root.modules():
+            # A scripted module is one piece: nothing inside of it can be watched or replaced.
+            run = None if isinstance(module, torch.jit.ScriptModule) else instead(module)
+            if run is not None:
+                changed.append((module, vars(module).get("forward")))
+                vars(module)["forward"] = run
+        yield
+    finally:
+        for module, own in changed:
+            if own is None:
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = own
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a nested output with every tensor in it changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    make: Callable[[Any], Any] = type(value)
+    try:
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return make(*(_each(v, change) for v in value))  # a named tuple takes its fields one by one
+        if isinstance(value, list | tuple):
+            return make([_each(v, change) for v in value])
+        if isinstance(value, Mapping):
+            return make({k: _each(v, change) for k, v in value.items()})
+    except TypeError:
+        # Made in another way: it is handed out as it was, and the check against the output tells if that is wrong.
+        return value
+    return value
+
+
+def _close(found: Tensor, right: Tensor) -> bool:
+    """Whether every row of an output is the network's own (1, ...)."""
+    if found.shape[1:] != right.shape[1:]:
+        return False
+    shares = CLOSE_ON_GPU if right.is_cuda else CLOSE
+    limit = shares[right.element_size()] * right.abs().nan_to_num().max().item()
+    return torch.allclose(found, right.expand_as(found), rtol=0, atol=limit, equal_nan=True)
