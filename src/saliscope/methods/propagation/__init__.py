@@ -1,0 +1,1 @@
+"""Methods that carry something other than the gradient backwards through a network."""
