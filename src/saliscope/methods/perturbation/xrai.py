@@ -1,0 +1,96 @@
+"""kapishnikov2019, algorithm 1: regions in the order in which they add the most attribution for their size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from saliscope.core.errors import MethodError
+from saliscope.core.protocols import Method, Model, Traits
+from saliscope.core.target import Target
+from saliscope.perturb.segments import Spacing, check_segments, segmented
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class XRAI:
+    """At each element the mean attribution of what its region added when it was taken.
+
+    Regions are supervoxels at several scales, `segments` of them at each; the paper parts the image by graph cuts
+    (Felzenszwalb), which are for pictures, and widens each region by five pixels. At each step the region is taken
+    whose elements that are not yet taken have the largest mean attribution. `method` gives the attribution, by name
+    or as a method whose map lies on the input; the paper takes integrated gradients from black and from white.
+    Lengths are measured by `spacing` of the elements where that is known.
+    """
+
+    method: str | Method = "integrated-gradients"
+    segments: tuple[int, ...] = (16, 32, 64, 128, 256)
+    spacing: Spacing = None
+
+    traits: ClassVar[Traits] = Traits(
+        family="perturbation",
+        signed=True,
+        grid="input",
+        class_discriminative=True,
+        citation="kapishnikov2019",
+        cost="that of `method`",
+        blind="What its attribution does not see; evidence that crosses the borders of its regions.",
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.method, str):
+            from saliscope.methods import METHODS
+
+            object.__setattr__(self, "method", METHODS.make(self.method))
+        if not self.segments:
+            raise MethodError("no scale of segments", expected="one or more", do="Give some, such as 16,64,256")
+        for count in self.segments:
+            check_segments(count, "slic")
+
+    def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
+        """Return (N, K, *S), in units of the attribution; raises MethodError where that lies on another grid."""
+        import torch
+
+        assert isinstance(self.method, Method)
+        inner = self.method.attribute(model, x, target)
+        if inner.shape[2:] != x.shape[2:]:
+            raise MethodError(
+                f"{type(self.method).__name__}, whose map lies on a layer, as the attribution of XRAI",
+                expected="a method whose map lies on the input",
+                do="Take integrated-gradients or smoothgrad",
+            )
+        found = []
+        for image, maps in zip(x.detach(), inner, strict=True):
+            labels = [segmented(image, count, "slic", self.spacing).cpu() for count in self.segments]
+            found.append(torch.stack([gained(one.double().cpu(), labels) for one in maps]))
+        return torch.stack(found).to(inner)
+
+
+def gained(attribution: Tensor, labels: Sequence[Tensor]) -> Tensor:
+    """Return (*S): what each element's region gained an element when it was taken, of labels (*S) at each scale.
+
+    The sums and sizes of what is left of every region are kept, and lessened by what was taken: a step costs what it
+    takes, not all regions.
+    """
+    import torch
+
+    flat, parts = attribution.flatten(), [one.flatten() for one in labels]
+    sums = [torch.zeros(int(p.max()) + 1, dtype=flat.dtype).index_add_(0, p, flat) for p in parts]
+    sizes = [torch.bincount(p) for p in parts]
+    members = [list(torch.split(p.argsort(stable=True), s.tolist())) for p, s in zip(parts, sizes, strict=True)]
+    found, left = torch.zeros_like(flat), torch.ones(flat.shape, dtype=torch.bool)
+    while bool(left.any()):
+        gains = [(s / n).where(n > 0, s.new_tensor(float("-inf"))) for s, n in zip(sums, sizes, strict=True)]
+        best = [float(g.max()) for g in gains]
+        scale = best.index(max(best))
+        region = int(gains[scale].argmax())
+        taken = members[scale][region]
+        taken = taken[left[taken]]
+        found[taken], left[taken] = flat[taken].mean(), False
+        for part, total, size in zip(parts, sums, sizes, strict=True):
+            total.index_add_(0, part[taken], -flat[taken])
+            size.index_add_(0, part[taken], -torch.ones_like(taken))
+    return found.reshape(attribution.shape)
