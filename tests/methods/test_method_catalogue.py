@@ -42,7 +42,8 @@ def test_every_method_cites_its_paper_first_and_the_paper_is_in_the_bibliography
 @pytest.mark.parametrize("name", METHODS.table)
 def test_every_field_is_a_plain_value(name):
     for field in fields(METHODS.get(name)):
-        assert isinstance(field.default, int | float | str | None)
+        plain = field.default if isinstance(field.default, tuple) else (field.default,)
+        assert all(isinstance(value, int | float | str | None) for value in plain)
         assert field.name in METHODS.get(name).__doc__ or field.name in ("layer", "seed", "samples", "steps", "relu")
 
 
@@ -50,5 +51,7 @@ def test_methods_are_of_the_kinds_that_study_asks_for():
     made = {name: METHODS.make(name) for name in METHODS.table}
     assert all(isinstance(m, Method) for m in made.values())
     kernels = {name for name, m in made.items() if isinstance(m, Kernel)}
-    assert kernels == {"gradient", "input-x-gradient", "grad-cam", "hirescam", "layercam", "grad-cam++"}
-    assert [name for name, m in made.items() if isinstance(m, Diagnosing)] == ["integrated-gradients"]
+    cams = {"grad-cam", "hirescam", "layercam", "grad-cam++", "xgrad-cam", "eigen-cam", "eigen-grad-cam"}
+    assert kernels == {"gradient", "input-x-gradient", *cams, "seg-grad-cam", "seg-hirescam", "seg-xres-cam"}
+    measuring = {name for name, m in made.items() if isinstance(m, Diagnosing)}
+    assert measuring >= {"integrated-gradients", "full-grad"}

@@ -86,8 +86,9 @@ def test_four_cams_cost_the_flops_of_one_forward_and_of_the_suffix_backward(axes
     assert flops(lambda: four_cams(net, x)) == forward + backward
 
 
-def test_no_graph_is_kept_before_the_layer():
-    net, x = Cut(2).requires_grad_(False), torch.randn(1, 1, 32, 32)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_no_graph_is_kept_before_the_layer(axes):
+    net, x = Cut(axes).requires_grad_(False), torch.randn(1, 1, *[32 if axes == 2 else 12] * axes)
     root = net.prefix(x).requires_grad_()
     suffix = bytes_kept(lambda: net.end(root.clone())[0].sum())
     whole = bytes_kept(lambda: net(x.clone().requires_grad_()).sum())

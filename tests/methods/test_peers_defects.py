@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from quick import QUICK, REFUSING
 from torch import nn
 
 from saliscope.core.errors import LayerError, MethodError
@@ -11,6 +12,7 @@ from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
 from saliscope.methods.kernel import kernel_maps
 from saliscope.model.network import Network
+from saliscope.testing import contract
 from saliscope.testing.networks import SmallNet, image
 
 LABELS = ("first", "second", "third")
@@ -247,12 +249,13 @@ def test_order_of_methods_is_not_the_order_of_layers():
         close(early, made("grad-cam", layer="stem").attribute(model, x, TARGET))
 
 
-@pytest.mark.parametrize("name", [*METHODS.table])
+@pytest.mark.parametrize("name", [n for n in METHODS.table if n not in REFUSING])
 def test_a_constant_image_in_a_batch_gives_no_nan(name):
     """Trap 23: medcam's normalisation divides by zero for one constant map in a batch."""
     x = image(2)
     x[1] = 0.5
-    assert run(made(name), SmallNet(2), x).isfinite().all()
+    method = contract.watching(METHODS.make(name, **QUICK.get(name, {})))
+    assert run(method, SmallNet(2), x).isfinite().all()
 
 
 @pytest.mark.parametrize("name", CAMS)
