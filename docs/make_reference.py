@@ -29,6 +29,8 @@ def methods() -> str:
         aims = "class-discriminative" if traits.class_discriminative else "not class-discriminative"
         lines += [f"## {name}", about, ""]
         lines += [f"- family {traits.family}, {signed}, on the {traits.grid} grid, {aims}; source `{traits.citation}`"]
+        if traits.fails_randomisation:
+            lines += ["- its map was shown to change little when the network's weights are drawn anew (`adebayo2018`)"]
         lines += [f"- cost: {traits.cost}", f"- cannot see: {traits.blind}", f"- fields: {listed or 'none'}", ""]
     return "\n".join(lines)
 

@@ -258,3 +258,17 @@ def test_the_demonstration_ends_with_the_page_to_open(tmp_path: Path, capsys: py
         assert min(np.linalg.norm(np.array(truth) - c) for c in centres) < 5
     assert run("demo", "--out", tmp_path / "demo", "--json", "-q") == 0
     assert json.loads(capsys.readouterr().out)["page"].endswith("index.html")
+
+
+def test_the_catalogue_says_what_a_reader_must_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "--family", "propagation") == 0
+    out = capsys.readouterr().out
+    assert "guided-backprop *" in out
+    assert "weights are drawn anew" in out
+    assert "grad-cam " not in out.replace("guided-grad-cam", "")
+    assert run("methods", "--family", "propagatoin") == 2
+    assert "propagation" in capsys.readouterr().err
+    assert run("methods", "eigen-cam") == 0
+    shown = capsys.readouterr().out
+    assert "class discriminative  no" in shown
+    assert "fails randomisation   no" in shown

@@ -3,35 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from saliscope.cli.show import as_json, line, paragraph, plain, table
+from saliscope.core.protocols import Family
 
+#: What is shown of one method, in this order.
+TRAITS = (
+    "name",
+    "about",
+    "family",
+    "grid",
+    "signed",
+    "class_discriminative",
+    "fails_randomisation",
+    "cost",
+    "blind",
+    "citation",
+)
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    json: Json = False,
 ) -> None:
     """List the methods, their fields, what they cost and what they cannot see."""
     from saliscope.methods import METHODS
 
     chosen = [name] if name else METHODS.names()
-    found = [_method(n, METHODS.get(n)) for n in chosen]
+    found = _of_family([_method(n, METHODS.get(n)) for n in chosen], family)
     if json:
         as_json(found)
         return
     if name is None:
-        table([{"name": m["name"], "family": m["family"], "map": m["grid"], "cost": m["cost"]} for m in found])
-        line("\n`saliscope methods NAME` shows one in full, with its fields (--option NAME.FIELD=VALUE).")
+        table([_row(m) for m in found])
+        failing = [m["name"] for m in found if m["fails_randomisation"]]
+        if failing:
+            paragraph(
+                "\n*", "its map was shown to change little when the network's weights are drawn anew (adebayo2018)"
+            )
+        line("\n`saliscope methods NAME` shows what one cannot see, and its fields (--option NAME.FIELD=VALUE).")
         return
+    for key in TRAITS:
+        paragraph(key.replace("_", " "), plain(found[0][key]))
     one = found[0]
-    for key in ("name", "family", "grid", "signed", "class_discriminative", "cost", "blind", "citation"):
-        paragraph(key.replace("_", " "), str(one[key]))
     for number, (field, default) in enumerate(one["fields"].items()):
         paragraph("" if number else "fields", f"{field} = {default}")
+
+
+def _row(method: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": method["name"] + " *" * method["fails_randomisation"],
+        "family": method["family"],
+        "map": method["grid"],
+        "signed": plain(method["signed"]),
+        "by class": plain(method["class_discriminative"]),
+        "source": method["citation"],
+        "cost": method["cost"],
+    }
+
+
+def _of_family(found: list[dict[str, Any]], family: str | None) -> list[dict[str, Any]]:
+    """Return the methods of a family, or all in the order of the families; raises MethodError for an unknown one."""
+    from saliscope.core.errors import MethodError, did_you_mean
+
+    known = [f for f in get_args(Family) if any(m["family"] == f for m in found)]
+    if family is not None and family not in known:
+        raise MethodError(f"family {family!r}", expected="a known family", do=did_you_mean(family, known))
+    return [m for f in known if family in (None, f) for m in found if m["family"] == f]
 
 
 def models(json: Json = False) -> None:

@@ -40,6 +40,8 @@ def plain(value: Any) -> str:
         if value.keys() == {"value", "low", "high"}:
             return f"{value['value']} [{value['low']}, {value['high']}]"
         return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(plain(v) for v in value)
     return str(value)
