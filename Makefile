@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-long check docs bench clean
+.PHONY: setup demo test test-long check docs mutants gallery bench clean
 
 setup: .venv/.done
 
@@ -36,10 +36,22 @@ check: setup  ## lint, format, types, import contracts, surface
 docs: setup  ## write docs/reference/ anew from the code
 	@$(BIN)/python docs/make_reference.py
 
-bench: setup  ## ratios against peers, counted and timed; needs the extra 'parity'
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,parity]'
-	@$(BIN)/python benchmarks/start.py
-	@$(BIN)/python benchmarks/cams.py
+mutants: setup  ## break the code once for each row of tests/mutants/*.toml: every one must be killed
+	@$(BIN)/python tests/mutants/run.py
+
+gallery: setup  ## every method on the same picture and volume: gallery-out/index.html
+	@$(BIN)/python docs/make_gallery.py
+
+# One call, so that the peers cannot move torch to a build with CUDA.
+.venv-bench/.done: pyproject.toml Makefile
+	@$(PYTHON) -m venv .venv-bench
+	@echo "Installing the peers into .venv-bench ..."
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' 'torch>=2.10,<2.14' 'torchvision==0.28.*' \
+	  captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 zennit==0.5.1 quantus==0.6.0
+	@touch $@
+
+bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md, about 25 minutes
+	@.venv-bench/bin/python benchmarks/run.py
 
 clean:
-	rm -rf .venv demo-out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench demo-out gallery-out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

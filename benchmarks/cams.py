@@ -1,77 +1,241 @@
-"""Grad-CAM of 14 labels beside captum: floating-point operations, processor time, and the difference of the maps.
+"""Grad-CAM beside captum, pytorch-grad-cam, torchcam and MONAI, 2D and 3D: time, memory, and whether the map is right.
 
-One process, one thread, interleaved, alternating order; times are ratios of medians of processor time. Run: make bench
+Each map is compared with one made by plain autograd from a copy of the activation: of DenseNets the peers' differ,
+since an activation in place follows the layer. Peers that scale or rectify their maps are judged by correlation.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import json
+import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from captum.attr import LayerGradCam
-from monai.networks.nets import DenseNet121
+from measure import QUICK, Row, Run, calibrated, correlation, fresh, interleaved, peak_added, reason, relative, row
+from peers import captum, monai, pytorch_grad_cam, torchcam, torchvision, versions
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn import functional
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
+from saliscope.methods.kernel import kernel_maps
 from saliscope.model.network import Network
 
 LABELS = 14
-ROUNDS = 5
-CASES = {"DenseNet-121 2D, 224": (2, 224), "DenseNet-121 3D, 96": (3, 96)}
-LAYER = "features.norm5"
+FAMILY = ("grad-cam", "hirescam", "layercam", "grad-cam++")
+#: name -> axes, size, layer.
+CASES = {
+    "ResNet-50 2D 224": (2, 224, "layer4"),
+    "DenseNet-121 2D 224": (2, 224, "features.norm5"),
+    "ResNet-18 3D 96": (3, 96, "layer4"),
+    "DenseNet-121 3D 64": (3, 64, "features.norm5"),
+}
+PEERS = {"captum": "captum", "pytorch-grad-cam": "grad-cam", "torchcam": "torchcam", "MONAI": "monai"}
+#: Peers that drive parameter gradients through the whole network, against which the goal stands.
+SLOW = {"pytorch-grad-cam": 2.5, "MONAI": 2.5}
 
 
-def ours(module: nn.Module, x: Tensor) -> Tensor:
-    target = LogitTarget(tuple(range(LABELS)), tuple(map(str, range(LABELS))))
-    with Network(module).opened() as model:
-        return METHODS.make("grad-cam", layer=LAYER).attribute(model, x, target)[0]
+def network(name: str, size: int = 0) -> tuple[nn.Module, Tensor]:
+    """Return a seeded network of a case and its image."""
+    axes, full, _ = CASES[name]
+    torch.manual_seed(0)
+    x = torch.randn(1, 3 if axes == 2 else 1, *[size or full] * axes)
+    if axes == 2:
+        net = torchvision.models.resnet50() if "ResNet" in name else torchvision.models.densenet121()
+    elif "ResNet" in name:
+        net = monai.networks.nets.resnet18(spatial_dims=3, n_input_channels=1, num_classes=LABELS, conv1_t_stride=2)
+    else:
+        net = monai.networks.nets.DenseNet121(3, 1, LABELS)
+    return calibrated(net, x), x
 
 
-def captums(module: nn.Module, x: Tensor) -> Tensor:
-    cam = LayerGradCam(module, module.get_submodule(LAYER))
-    maps = [cam.attribute(x, target=k, relu_attributions=False).detach() for k in range(LABELS)]
-    return torch.cat(maps, dim=1)[0]
+def truth(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    """Return the Grad-CAM map (1, 1, *S') by plain autograd."""
+    kept = []
+
+    def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        kept.append(output.detach().clone().requires_grad_())
+        return kept[0].clone()
+
+    handle = net.get_submodule(layer).register_forward_hook(cut)
+    score = net(x)[0, label]
+    handle.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    weights = gradient.flatten(2).mean(2)[(..., *[None] * (x.ndim - 2))]
+    return (weights * kept[0].detach()).sum(1, keepdim=True)
 
 
-def counted(run: Callable[[], Tensor]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return int(counter.get_total_flops())
+def ours(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    with Network(net).opened() as model:
+        method = METHODS.make("grad-cam", layer=layer)
+        return method.attribute(model, x, LogitTarget((label,), ("label",)))
 
 
-def timed(run: Callable[[], Tensor]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+def captums(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    return captum.attr.LayerGradCam(net, net.get_submodule(layer)).attribute(x, target=label).detach()
 
 
-def main() -> None:
-    """Print one table."""
-    torch.set_num_threads(1)
-    columns = ("FLOPs ours/forward", "captum/ours FLOPs", "captum/ours time")
-    print(f"{'network':<22}{columns[0]:>20}{columns[1]:>19}{columns[2]:>18}{'rel. error':>12}")
-    for name, (axes, size) in CASES.items():
-        torch.manual_seed(0)
-        module = DenseNet121(axes, 1, LABELS).eval()
-        x = torch.randn(1, 1, *[size] * axes)
-        both = {"ours": lambda m=module, x=x: ours(m, x), "captum": lambda m=module, x=x: captums(m, x)}
-        flops = {who: counted(run) for who, run in both.items()}
-        with torch.no_grad():
-            forward = counted(lambda m=module, x=x: m(x))
-        times: dict[str, list[float]] = {who: [] for who in both}
-        for i in range(ROUNDS):
-            for who in list(both)[:: 1 if i % 2 else -1]:
-                times[who].append(timed(both[who]))
-        a, b = both["ours"](), both["captum"]()
-        error = float((a - b).abs().max() / b.abs().max())
-        ratio = statistics.median(times["captum"]) / statistics.median(times["ours"])
-        extra, saved = flops["ours"] / forward, flops["captum"] / flops["ours"]
-        print(f"{name:<22}{extra:>20.3f}{saved:>19.1f}{ratio:>18.1f}{error:>12.1e}")
+def grad_cams(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    with pytorch_grad_cam.GradCAM(net, [net.get_submodule(layer)]) as cam:
+        return torch.as_tensor(cam(x, [ClassifierOutputTarget(label)]))[None]
+
+
+def torchcams(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    with torchcam.methods.GradCAM(net, layer, input_shape=tuple(x.shape[1:])) as cam:
+        return cam(label, net(x))[0][None]
+
+
+def monais(net: nn.Module, x: Tensor, layer: str, label: int) -> Tensor:
+    return monai.visualize.GradCAM(net, layer)(x, class_idx=label).detach()
+
+
+def forward(net: nn.Module, x: Tensor, _layer: str = "", _label: int = 0) -> Tensor:
+    with torch.no_grad():
+        return net(x)
+
+
+RUNS: dict[str, Callable[..., Tensor]] = {
+    "forward": forward,
+    "ours": ours,
+    "captum": captums,
+    "pytorch-grad-cam": grad_cams,
+    "torchcam": torchcams,
+    "MONAI": monais,
+}
+
+
+def on_input(found: Tensor, x: Tensor) -> Tensor:
+    mode = "bilinear" if x.ndim == 4 else "trilinear"
+    return functional.interpolate(found.float(), x.shape[2:], mode=mode, align_corners=False)
+
+
+def judged(who: str, found: Tensor, right: Tensor, x: Tensor) -> Row:
+    """Return how far a map is from the right one, and in words where it is wrong."""
+    if who in ("ours", "captum"):
+        error = relative(found, right)
+        return {
+            "error": error,
+            "note": "" if error < 1e-3 else "its map is not the layer's: a ReLU in place came between",
+        }
+    agreement = correlation(on_input(found, x), on_input(right.relu(), x))
+    note = f"correlation of its map with the positive part of the right one {agreement:.3f}"
+    if agreement < 0:
+        note += "; its map is upside down"
+    elif agreement < 0.97:
+        note += "; its map is wrong or laid elsewhere"
+    return {"note": note}
+
+
+def case(name: str) -> list[Row]:
+    """Return the rows of one network."""
+    layer = CASES[name][2]
+    net, x = network(name)
+    label = max(range(LABELS), key=lambda k: float(on_input(truth(net, x, layer, k), x).relu().mean()))
+    right = truth(net, x, layer, label)
+    table, runs = [], {}
+    notes: dict[str, Row] = {}
+    for who, run in RUNS.items():
+        try:
+            net.zero_grad()
+            notes[who] = {} if who == "forward" else judged(who, run(net, x, layer, label), right, x)
+            runs[who] = partial(run, net, x, layer, label)
+        except Exception as error:  # noqa: BLE001 - that a peer raises is a result
+            notes[who] = {"note": f"raises {type(error).__name__}: {reason(str(error).splitlines()[0])}"}
+            for hooked in net.modules():  # it left its hooks behind
+                hooked._forward_hooks.clear()  # noqa: SLF001
+                hooked._backward_hooks.clear()  # noqa: SLF001
+    times = interleaved(runs, 5)
+    mine = times.median("ours")
+    table.append(
+        row(
+            f"Grad-CAM, {name}, over a bare forward run",
+            mine,
+            times.median("forward"),
+            **times.ratio("ours", "forward"),
+            **notes["ours"],
+            goal=1.05,
+            at_most=True,
+            peer_version="bare forward run",
+        )
+    )
+    for who, package in PEERS.items():
+        told = {"peer_version": f"{who} {versions()[package]}", "goal": SLOW.get(who), **notes[who]}
+        found = times.ratio(who, "ours") if who in runs else {"met": "raises"}
+        table.append(row(f"Grad-CAM, {name}", mine, times.median(who) if who in runs else None, **found, **told))
+    return [*table, *memory(name)]
+
+
+def memory(name: str) -> list[Row]:
+    """Return what each adds to the memory, each in a process of its own."""
+    if QUICK:
+        return []
+    added: dict[str, float | str] = {}
+    for who in RUNS:
+        try:
+            added[who] = fresh(__file__, "memory", name, who)
+        except RuntimeError as error:
+            added[who] = f"raises {reason(str(error))}"
+    table, mine = [], added["ours"]
+    for who in ("forward", *PEERS):
+        peak, over = added[who], who == "forward"
+        told = {
+            "unit": "MiB",
+            "peer_version": "bare forward run" if over else f"{who} {versions()[PEERS[who]]}",
+            "goal": 1.1 if over else None,
+            "at_most": over,
+        }
+        if isinstance(peak, str) or isinstance(mine, str):
+            table.append(
+                row(f"Grad-CAM, {name}, memory added at the peak", mine, None, note=peak, met="raises", **told)
+            )
+            continue
+        ratio = mine / peak if over else peak / mine
+        table.append(row(f"Grad-CAM, {name}, memory added at the peak", mine, peak, ratio=ratio, **told))
+    return table
+
+
+def family() -> Row:
+    """Return the row of four methods and 14 labels from one pass, beside captum's Grad-CAM alone."""
+    name = "DenseNet-121 2D 224"
+    net, x = network(name)
+    layer, labels = CASES[name][2], tuple(range(LABELS))
+
+    def four() -> Tensor:
+        with Network(net).opened() as model:
+            methods = [METHODS.make(m, layer=layer) for m in FAMILY]
+            return kernel_maps(model, x, LogitTarget(labels, tuple(map(str, labels))), methods)[0][0]
+
+    def one() -> Tensor:
+        cam = captum.attr.LayerGradCam(net, net.get_submodule(layer))
+        return torch.cat([cam.attribute(x, target=k).detach() for k in labels], dim=1)[0]
+
+    runs: dict[str, Run] = {"ours": four, "captum": one, "forward": lambda: forward(net, x)}
+    times = interleaved(runs, 3)
+    over = times.ratio("ours", "forward")
+    return row(
+        f"{len(FAMILY)} CAM methods of {LABELS} labels, {name}, beside Grad-CAM alone",
+        times.median("ours"),
+        times.median("captum"),
+        **times.ratio("captum", "ours"),
+        error=relative(four(), one()),
+        peer_version=f"captum {versions()['captum']}",
+        note=f"{over['ratio']:.2f} [{over['low']:.2f}, {over['high']:.2f}] of a bare forward run",
+    )
+
+
+def rows() -> list[Row]:
+    """Return all rows."""
+    return [r for name in CASES for r in case(name)] + [family()]
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["memory"]:
+        torch.set_num_threads(1)
+        one, who = sys.argv[2:]
+        net, x = network(one)
+        forward(net, x[(..., *[slice(32)] * (x.ndim - 2))])  # what a first run loads is no part of it
+        print(json.dumps(peak_added(lambda: RUNS[who](net, x, CASES[one][2], 0))))
+    else:
+        print(json.dumps(rows(), indent=1))

@@ -1,0 +1,35 @@
+"""The peers, importable beside a CPU build of torch. Import this before any of them: `from peers import captum`.
+
+torchvision's compiled operators do not load with the CPU build from PyPI; declaring two of them lets it be imported.
+Only its networks are used here. The declaration must outlive the import, so it is kept.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+
+import torch
+
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+for _operator in ("nms", "qnms"):
+    _LIBRARY.define(_operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import captum.attr
+    import monai.visualize
+    import pytorch_grad_cam
+    import torchcam.methods
+    import torchvision
+    import zennit.attribution
+
+#: What is compared, by the names of the package index.
+PACKAGES = ("torch", "captum", "grad-cam", "torchcam", "monai", "zennit", "quantus", "torchvision", "saliscope")
+
+__all__ = ["PACKAGES", "captum", "monai", "pytorch_grad_cam", "torchcam", "torchvision", "versions", "zennit"]
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each package."""
+    return {name: version(name) for name in PACKAGES}
