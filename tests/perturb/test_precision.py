@@ -136,3 +136,17 @@ def test_a_reduced_copy_leaves_the_network_alone_and_ends_with_it():
 def test_another_precision_is_refused():
     with pytest.raises(MethodError, match="float32 or bfloat16"):
         METHODS.make("rise", precision="int8")
+
+
+def test_many_copies_run_frozen_and_say_so_and_few_do_not():
+    from saliscope.core.target import LogitTarget
+    from saliscope.methods import METHODS
+
+    x, target = image(2, batch=1).float(), LogitTarget((0, 1), ("a", "b"))
+    maps = []
+    for samples in (256, 255):
+        method = METHODS.make("rise", samples=samples, tolerance=0.0)
+        with Network(SmallNet(2).float()).opened() as model:
+            maps.append(method.attribute(model, x, target))
+            assert any("folded" in note for note in model.take_notes()) == (samples == 256)
+    assert not torch.equal(*maps)

@@ -111,6 +111,9 @@ class Model(Protocol):
     def onto_input(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
         """Return values (N, K, *S') of a layer linearly interpolated onto the elements (N, K, *S) of x by its cells."""
 
+    def frozen(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """Return what gives the logits of many inputs faster, proved on x (N, C, *S); None where nothing does."""
+
     def reduced(self, dtype: dtype) -> Callable[[Tensor], Tensor]:
         """Return a copy that runs forward in another floating type; raises ModelError where the network cannot."""
 

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 from saliscope.core.errors import MethodError
 from saliscope.core.nesting import is_method
 from saliscope.core.protocols import INPUT, Method
+from saliscope.methods.cam.layercam_fusion import LayerCAMFusion
+from saliscope.methods.combine.fused import Fused
 from saliscope.methods.combine.guided import Guided
 from saliscope.methods.combine.tiled import Tiled
+from saliscope.methods.perturbation.extremal_perturbation import ExtremalPerturbation
+from saliscope.methods.perturbation.meaningful_perturbation import MeaningfulPerturbation
 from saliscope.model.layers import LayerRun
 
 if TYPE_CHECKING:
@@ -66,7 +70,9 @@ def graph_share(method: Method, shape: Sequence[int]) -> float:
 def needs_graph_of_all(method: Method) -> bool:
     """Return whether a method follows the gradient back to the input."""
     follows = method.traits.family in ("gradient", "path", "propagation") or getattr(method, "layer", "") == INPUT
-    return follows or isinstance(method, Guided)
+    # From its shallowest layer on, a method of several layers keeps nearly all.
+    from_the_first = isinstance(method, Fused | LayerCAMFusion) and method.layers == "auto"
+    return follows or from_the_first or isinstance(method, Guided | MeaningfulPerturbation | ExtremalPerturbation)
 
 
 def free_bytes(device: torch.device) -> int | None:

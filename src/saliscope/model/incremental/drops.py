@@ -17,7 +17,7 @@ from saliscope.core.target import Target
 from saliscope.core.windows import Windows
 from saliscope.model.incremental.engine import Engine
 from saliscope.model.incremental.graph import Graph, Step, Unfit, running
-from saliscope.model.incremental.patches import Corners
+from saliscope.model.incremental.patches import Corners, unchanged
 from saliscope.model.incremental.regions import Regions, alike, regions
 from saliscope.model.incremental.rules import laid
 from saliscope.model.incremental.trace import traced
@@ -35,8 +35,10 @@ ROUNDING, GROSS = 4.0, 0.1
 FACTOR, SAVED = 1.25, 2e10
 #: Shares of a map's axis to which "approximate" may cut, and the least windows on which it is certified.
 CAPS, CERTIFIED = (0.25, 0.35, 0.5, 0.6, 0.7), 32
-#: Windows at once, where memory allows: on a CPU more do not help, since all of their regions should stay in cache.
-BATCH, BATCH_DEVICE = 16, 256
+#: A cut is tried where it leaves at most this share of the operations; how sure the certificate is, in deviations.
+WORTH, SURE = 0.9, 1.645
+#: Windows at once, where memory allows: on a CPU at least `BATCH`, and as many as keep their regions in `CACHE` bytes.
+BATCH, BATCH_DEVICE, CACHE = 16, 256, 8 * 2**20
 
 
 class Incremental:
@@ -119,8 +121,9 @@ class Run:
         places = self.places
         self.x = engine.x
         room = ask.memory_mb * 2**20 - engine.bytes_kept
-        most = BATCH if self.x.device.type == "cpu" else BATCH_DEVICE
-        self.size = min(most, int(room / max(1, engine.bytes_of_one(places, self.x.element_size()))))
+        one = max(1, engine.bytes_of_one(places, self.x.element_size()))
+        most = min(BATCH_DEVICE, max(BATCH, CACHE // one)) if self.x.device.type == "cpu" else BATCH_DEVICE
+        self.size = min(most, int(room / one))
         self.order = alike(engine.found, places, max(1, self.size))
         self.full = self._scores(engine.output)[0]
 
@@ -149,21 +152,44 @@ class Run:
         right = self.in_full(sample[:CHECKED])
         if not self._close(exact[:CHECKED], sample[:CHECKED], right, exact.abs().max()):
             return None, self._differing(exact[:CHECKED], right, exact.abs().max())
-        tried = []
+        chosen, why = self._cut(sample, exact)
+        rest = sorted(set(range(count)) - set(sample))
+        drops = exact.new_empty((count, exact.shape[1]))
+        drops[rest], drops[sample] = self.by_regions(rest, chosen), exact
+        return drops, why
+
+    def _cut(self, sample: Sequence[int], exact: Tensor) -> tuple[Regions, str]:
+        """Return the regions cut furthest that some windows with exact drops (n, K) allow, and what was found."""
+        graph, places = self.engine.graph, self.places
+        whole, most = (self.engine.found.flops(graph, p) for p in (None, places))
+        uncut = f"ran by regions, with {100 * most / whole:.0f} % of the operations of full runs; cutting them"
+        cuts: dict[float, tuple[float, Regions]] = {}
         for cap in CAPS:
-            found = regions(self.engine.graph, self.shapes, self.ask.size, self.ask.begins, cap)
-            fidelity = _least_pearson(self.by_regions(sample, found), exact)
-            tried.append(f"{fidelity:.4f} when cut to {100 * cap:.0f} %")
+            found = regions(graph, self.shapes, self.ask.size, self.ask.begins, cap)
+            cuts[found.flops(graph, places)] = cap, found
+        choices = [cut for flops, cut in sorted(cuts.items(), key=lambda c: c[0]) if flops <= WORTH * most]
+        if not choices or len(sample) == len(places):
+            return self.engine.found, f"{uncut} would save little"
+        tried: list[str] = []
+        chosen = None
+        low, high = 0, len(choices)
+        while low < high:
+            middle = (low + high) // 2
+            cap, found = choices[middle]
+            pearson = _least_pearson(self.by_regions(sample, found), exact)
+            fidelity = _at_least(pearson, len(sample))
+            tried.append(f"{pearson:.4f} when cut to {100 * cap:.0f} %")
             if fidelity >= self.ask.fidelity:
-                rest = sorted(set(range(count)) - set(sample))
-                drops = exact.new_empty((count, exact.shape[1]))
-                drops[rest], drops[sample] = self.by_regions(rest, found), exact
-                return drops, (
+                high, chosen = middle, found
+                why = (
                     f"ran by regions cut to {100 * cap:.0f} % of each map's axes; on {len(sample)} windows run exactly "
-                    f"the Pearson correlation with the exact drops is {fidelity:.4f}"
+                    f"the Pearson correlation with the exact drops is {pearson:.4f}, so {fidelity:.4f} at the least"
                 )
-        all_drops, why = self.exact()
-        return all_drops, f"{why}; cutting them was refused, for the Pearson correlation is {', '.join(tried)}"
+            else:
+                low = middle + 1
+        if chosen is None:
+            return self.engine.found, f"{uncut} was refused, for the Pearson correlation is {', '.join(tried)}"
+        return chosen, why
 
     def some(self, most: int) -> list[int]:
         """Return some windows drawn from a generator of their own; fewer are the first of more."""
@@ -178,20 +204,30 @@ class Run:
         for begin in range(0, len(order), self.size):
             some = order[begin : begin + self.size]
             with running():
-                output = self.engine.outputs(self.without, self.places[some], found)
+                output = self.engine.outputs(self.contents(some), self.places[some], found)
             drops[[wanted[w] for w in some]] = self.full - self._scores(output)
             self.model.counts.incremental_windows += len(some)
             self.model.count(0)
         return drops
 
+    def contents(self, which: Sequence[int]) -> Tensor:
+        """Return what stands in some windows (B, C, *window)."""
+        if self.ask.content is not None:
+            return laid(torch.stack([self.ask.content(self.ask.changed[w]) for w in which]))
+        none = (0,) * len(self.ask.size)
+        return unchanged(self.without, none, none, 0.0).gathered(self._corners(which), self.ask.size)
+
+    def _corners(self, which: Sequence[int]) -> Corners:
+        places = self.places[list(which)].T
+        return np.stack([np.asarray(b)[p] for b, p in zip(self.ask.begins, places, strict=True)], axis=1)
+
     def in_full(self, which: Sequence[int], lay: Callable[[Tensor], Tensor] = Tensor.clone) -> Tensor:
         """Return the drops (n, K) of some windows by runs of the network itself, one at a time."""
         scores = []
-        for place in self.places[list(which)]:
+        for window in which:
             copy = self.x.clone()
-            begins = [b[p] for b, p in zip(self.ask.begins, place, strict=True)]
-            box = [slice(b, b + n) for b, n in zip(begins, self.ask.size, strict=True)]
-            copy[(slice(None), slice(None), *box)] = self.without[(slice(None), slice(None), *box)]
+            box = [slice(b, b + n) for b, n in zip(self._corners([window])[0], self.ask.size, strict=True)]
+            copy[(slice(None), slice(None), *box)] = self.contents([window])
             scores.append(_single(self.target.scores(self.model(lay(copy)))))
         return _single(self.target.scores(self.model(lay(self.x)))) - torch.cat(scores)
 
@@ -234,6 +270,13 @@ def _least_pearson(one: Tensor, other: Tensor) -> float:
         norm = float(a.norm() * b.norm())
         least = min(least, float(a @ b) / norm if norm > 0 else 0.0)
     return least
+
+
+def _at_least(pearson: float, count: int) -> float:
+    """Return what the correlation of all windows is not below, with 95 %, from that of `count`, by Fisher's z."""
+    if pearson >= 1:
+        return 1.0
+    return float(np.tanh(np.arctanh(max(pearson, -1 + 1e-12)) - SURE / np.sqrt(max(count - 3, 1))))
 
 
 def _single(scores: Tensor) -> Tensor:

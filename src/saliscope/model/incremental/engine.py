@@ -55,12 +55,12 @@ class Engine:
                 live.pop(used, None)
         return most
 
-    def outputs(self, without: Tensor, places: Corners, found: Regions | None = None) -> Any:
-        """Return what the network returns for copies of x with a window each taken from `without` (1, C, *S).
+    def outputs(self, contents: Tensor, places: Corners, found: Regions | None = None) -> Any:
+        """Return what the network returns for copies of x with a window each replaced by `contents` (B, C, *window).
 
         `places` (B, axes) numbers the places of the windows along each axis; `found` may cut the regions.
         """
-        return _Batch(self, without, places, found or self.found).output()
+        return _Batch(self, contents, places, found or self.found).output()
 
     def filled(self, step: Step, fill: float | None) -> Unchanged:
         """Return the unchanged map of a step with a padding; with None any will do."""
@@ -69,8 +69,8 @@ class Engine:
 
 
 class _Batch:
-    def __init__(self, engine: Engine, without: Tensor, places: Corners, found: Regions) -> None:
-        self.engine, self.without, self.places, self.found = engine, without, places, found
+    def __init__(self, engine: Engine, contents: Tensor, places: Corners, found: Regions) -> None:
+        self.engine, self.contents, self.places, self.found = engine, contents, places, found
         self.values: dict[Step, Any] = {}
         self.regions: dict[Step, tuple[tuple[int, ...], Corners]] = {}
         self.buffers: dict[Chain, Patch] = {}
@@ -80,10 +80,7 @@ class _Batch:
         graph = self.engine.graph
         for step in graph.steps:
             if step is graph.image:
-                size, at = self._region(step)
-                self.values[step] = Patch(
-                    unchanged(self.without, (0,) * len(size), (0,) * len(size), 0.0).gathered(at, size), at
-                )
+                self.values[step] = Patch(self.contents, self._region(step)[1])
             elif step.depends:
                 self.values[step] = self._run(step)
             for used in self.engine.last.get(step, ()):
