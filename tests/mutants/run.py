@@ -84,7 +84,7 @@ def copied(folder: Path) -> Path:
 
 def environment(tree: Path) -> dict[str, str]:
     """Return an environment in which the copy's package is the one that is imported."""
-    data = ROOT / "shared" / "data"
+    data = ROOT.parent / "shared" / "data"
     named = {"SALISCOPE_DATA": str(data)} if "SALISCOPE_DATA" not in os.environ and data.is_dir() else {}
     # No .pyc: one written for the unbroken file could be taken for the broken one of the same size and second.
     single = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}

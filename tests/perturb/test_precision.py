@@ -8,7 +8,7 @@ from saliscope.core.errors import MethodError, ModelError
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
-from saliscope.testing.networks import seeded
+from saliscope.testing.networks import SmallNet, image, seeded
 
 LABELS = ("a", "b")
 TARGET = LogitTarget((0, 1), LABELS)
@@ -139,9 +139,6 @@ def test_another_precision_is_refused():
 
 
 def test_many_copies_run_frozen_and_say_so_and_few_do_not():
-    from saliscope.core.target import LogitTarget
-    from saliscope.methods import METHODS
-
     x, target = image(2, batch=1).float(), LogitTarget((0, 1), ("a", "b"))
     maps = []
     for samples in (256, 255):
