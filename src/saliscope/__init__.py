@@ -10,19 +10,24 @@ if TYPE_CHECKING:
     from saliscope.core.explanation import Explanation
     from saliscope.core.geometry import Geometry
     from saliscope.core.image import MedicalImage
+    from saliscope.core.target import AnchoredTarget, PerImage
     from saliscope.methods import METHODS
     from saliscope.model.load import load
     from saliscope.model.network import Network
+    from saliscope.perturb.reference import References
     from saliscope.read import read as read_image
     from saliscope.study.api import explain
 
 #: Where each public name lives; loaded on first use, so that importing saliscope loads nothing heavy.
 _ADDRESSES = {
+    "AnchoredTarget": "saliscope.core.target:AnchoredTarget",
     "Explanation": "saliscope.core.explanation:Explanation",
     "Geometry": "saliscope.core.geometry:Geometry",
     "METHODS": "saliscope.methods:METHODS",
     "MedicalImage": "saliscope.core.image:MedicalImage",
     "Network": "saliscope.model.network:Network",
+    "PerImage": "saliscope.core.target:PerImage",
+    "References": "saliscope.perturb.reference:References",
     "SaliscopeError": "saliscope.core.errors:SaliscopeError",
     "explain": "saliscope.study.api:explain",
     "load": "saliscope.model.load:load",
@@ -31,10 +36,13 @@ _ADDRESSES = {
 
 __all__ = [
     "METHODS",
+    "AnchoredTarget",
     "Explanation",
     "Geometry",
     "MedicalImage",
     "Network",
+    "PerImage",
+    "References",
     "SaliscopeError",
     "explain",
     "load",

@@ -102,7 +102,8 @@ def test_plain_takes_numbers_of_numpy_and_sets():
 
 def test_the_record_follows_the_target_of_a_caller():
     e = replace(an_explanation(), target="my own")
-    assert explanation_record(e, IMAGE, {})["prediction"]["sentence"] == "my own: a score made of the network's output"
+    said = explanation_record(e, IMAGE, {})["prediction"]["sentence"]
+    assert said.startswith("my own: a score made of the network's output; its strongest answer is malignant: prob")
 
 
 def test_a_spreadsheet_runs_no_cell():

@@ -20,10 +20,17 @@ class Prediction:
     kind: OutputKind
     thresholds: tuple[float | None, ...]
 
+    @property
+    def strongest(self) -> int:
+        """Return the index of the label with the largest probability, or logit where there are none."""
+        ranked = self.probabilities or self.logits
+        return max(range(len(ranked)), key=ranked.__getitem__)
+
     def sentence(self, label: str) -> str:
         """Return what was predicted for one label, in words, with its threshold."""
         if label not in self.labels:
-            return f"{label}: a score made of the network's output"
+            own = f"{label}: a score made of the network's output"
+            return f"{own}; its strongest answer is {self.sentence(self.labels[self.strongest])}" if self.labels else own
         i = self.labels.index(label)
         if self.probabilities is None:
             return f"{label}: {self.logits[i]:.3g}"
