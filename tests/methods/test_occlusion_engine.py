@@ -1,7 +1,9 @@
 """Occlusion by its engines: the same map, the contract, and what is refused."""
 
 from dataclasses import replace
+from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +60,59 @@ def test_each_image_keeps_its_own_segmented_region():
     found, counts, _ = attribute(replace(full, engine="exact"), net, x, target)
     assert counts.incremental_windows > 0
     assert (found - right).abs().max() <= 1e-9 * right.abs().max()
+
+
+def filled(image, box):
+    """Return the image (C, *S) with a box replaced by the means of its neighbours, solved as one dense system."""
+    cells = list(product(*[range(b.start, b.stop) for b in box]))
+    found = image.clone()
+    for channel in range(len(image)):
+        left, right = np.zeros((len(cells), len(cells))), np.zeros(len(cells))
+        for row, cell in enumerate(cells):
+            for axis, step in product(range(len(cell)), (-1, 1)):
+                near = tuple(c + step * (a == axis) for a, c in enumerate(cell))
+                if not 0 <= near[axis] < image.shape[1 + axis]:
+                    continue
+                left[row, row] += 1
+                if near in cells:
+                    left[row, cells.index(near)] -= 1
+                else:
+                    right[row] += float(image[(channel, *near)])
+        for cell, value in zip(cells, np.linalg.solve(left, right), strict=True):
+            found[(channel, *cell)] = value
+    return found
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("engine", ["full", "exact"])
+def test_inpainted_windows_equal_a_literal_solve(engine, axes):
+    net, x = SmallNet(axes).eval(), image(axes)
+    window, stride = (4, 3, 5)[:axes], (3, 3, 4)[:axes]
+    method = METHODS.make("occlusion", window=window, stride=stride, baseline="inpaint", engine=engine)
+    found, counts, _ = attribute(method, net, x)
+    assert (counts.incremental_windows > 0) == (engine == "exact")
+    begins = [[*range(0, n - w, s), n - w] for n, w, s in zip(x.shape[2:], window, stride, strict=True)]
+    for n, one in enumerate(x):
+        total, covers = torch.zeros_like(found[n]), torch.zeros(x.shape[2:])
+        for corner in product(*begins):
+            box = tuple(slice(b, b + w) for b, w in zip(corner, window, strict=True))
+            with torch.no_grad():
+                drop = (net(one[None]) - net(filled(one, box)[None]))[0]
+            total[(slice(None), *box)] += drop.reshape(-1, *[1] * axes)
+            covers[box] += 1
+        right = total / covers
+        assert right.abs().max() > 0
+        assert (found[n] - right).abs().max() <= 1e-9 * right.abs().max()
+
+
+def test_inpainted_windows_need_surroundings_and_skip_what_is_flat():
+    x = image(2, batch=1)
+    whole = METHODS.make("occlusion", window=tuple(x.shape[2:]), baseline="inpaint")
+    with pytest.raises(MethodError, match="whole image"):
+        attribute(whole, SmallNet(2), x)
+    empty, counts, _ = attribute(METHODS.make("occlusion", baseline="inpaint"), SmallNet(2), torch.zeros_like(x))
+    assert (empty == 0).all()
+    assert counts.incremental_windows == 0
 
 
 @pytest.mark.parametrize("engine", ["exact", "approximate", "auto"])

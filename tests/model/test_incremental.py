@@ -223,6 +223,28 @@ def test_approximate_regions_are_certified_on_exact_windows():
     assert counts.forward_samples == 5
 
 
+def test_the_bound_of_a_certificate_is_fishers_and_seldom_above_the_truth():
+    assert drops_module._bound(1.0, 32, -1.645) == 1
+    z = 0.5 * np.log((1 + 0.99) / (1 - 0.99))
+    assert drops_module._bound(0.99, 32, -1.645) == pytest.approx(np.tanh(z - 1.645 / 29**0.5))
+    generator = np.random.default_rng(0)
+    above = 0
+    for _ in range(400):
+        one, noise = generator.standard_normal((2, 32))
+        found = np.corrcoef(0.9 * one + 0.19**0.5 * noise, one)[0, 1]
+        above += drops_module._bound(found, 32, -1.645) > 0.9
+    assert 0.02 < above / 400 < 0.09
+
+
+def test_cuts_that_save_little_are_not_tried(monkeypatch):
+    monkeypatch.setattr(drops_module, "WORTH", 0.0)
+    x = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found, right, notes, counts = by_regions(deep(), x, 8, 4, engine="approximate", fidelity=0.9)
+    agree(found, right)
+    assert "would save little" in notes[0]
+    assert counts.incremental_windows == len(right), "a window that was certified runs once"
+
+
 def test_a_certificate_that_cannot_be_had_gives_exact_drops(monkeypatch):
     monkeypatch.setattr(drops_module, "CAPS", (0.25, 0.5))
     x = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -30,7 +30,8 @@ class Prediction:
         """Return what was predicted for one label, in words, with its threshold."""
         if label not in self.labels:
             own = f"{label}: a score made of the network's output"
-            return f"{own}; its strongest answer is {self.sentence(self.labels[self.strongest])}" if self.labels else own
+            answer = self.labels and f"; its strongest answer is {self.sentence(self.labels[self.strongest])}"
+            return f"{own}{answer or ''}"
         i = self.labels.index(label)
         if self.probabilities is None:
             return f"{label}: {self.logits[i]:.3g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -13,12 +13,15 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.core.windows import WindowEngine, Windows
 from saliscope.methods.kernel import at_least_single, held
-from saliscope.perturb.baseline import Baseline, absent, check_baseline
+from saliscope.perturb.baseline import INPAINT, Baseline, absent, check_baseline
+from saliscope.perturb.inpaint import inpainted
 from saliscope.perturb.stream import FORWARD, batch_size, scored
 from saliscope.perturb.window import per_axis, spread, starts
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Occlusion:
 
     `window` and `stride` are in elements of the view, one number or one for each axis; without them an eighth of
     each axis, and half a window. What stands in the window is `baseline`, a name or a number in units of the view:
-    by default each channel's mean, the paper's grey square. All windows have the full size, also at the edge.
+    by default each channel's mean, the paper's grey square; "inpaint" fills each window smoothly from what surrounds
+    it. All windows have the full size, also at the edge.
     Windows whose content already equals the baseline are not run: their drop is zero. `memory_mb` bounds how many
     windows run at once and changes no value.
 
@@ -58,7 +62,7 @@ class Occlusion:
         for name, value in (("window", self.window), ("stride", self.stride)):
             if value is not None and min((value,) if isinstance(value, int) else value, default=0) < 1:
                 raise MethodError(f"{name}={value}", expected="one element or more", do="Correct the field")
-        check_baseline(self.baseline)
+        check_baseline(self.baseline, windows=True)
         if self.engine not in get_args(WindowEngine):
             names = get_args(WindowEngine)
             raise MethodError(f"engine {self.engine!r}", expected=", ".join(names), do=did_you_mean(self.engine, names))
@@ -69,7 +73,7 @@ class Occlusion:
         """Return (N, K, *S), in units of the score.
 
         Raises MethodError where window or stride has another number of axes than the image, or where the stride is
-        larger than the window, which leaves elements that no window covers.
+        larger than the window, which leaves elements that no window covers, or "inpaint" has nothing around a window.
         """
         import torch
 
@@ -84,10 +88,11 @@ class Occlusion:
             )
         begins = [starts(n, w, s) for n, w, s in zip(shape, window, stride, strict=True)]
         grid = (begins, window)
-        pairs = zip(x.detach(), absent(x.detach(), self.baseline), strict=True)
+        x = x.detach()
+        withouts = x if self.baseline == INPAINT else absent(x, self.baseline)
         drops = [
             self._of_one(model, image, without, held(model, image[None], target, n), grid)
-            for n, (image, without) in enumerate(pairs)
+            for n, (image, without) in enumerate(zip(x, withouts, strict=True))
         ]
         return torch.stack([spread(d, begins, window, shape) for d in drops])
 
@@ -103,22 +108,28 @@ class Occlusion:
         begins, window = grid
         full = at_least_single(target.scores(model(image[None])))[0]
         drops = full.new_zeros(len(full), prod(len(b) for b in begins))
-        boxes = {i: box for i, box in enumerate(_boxes(*grid)) if not image[box].equal(without[box])}
+        inpaints = self.baseline == INPAINT
+
+        def content(box: Box) -> Tensor:
+            return inpainted(image, box[1:]) if inpaints else without[box]
+
+        boxes = {i: box for i, box in enumerate(_boxes(*grid)) if not image[box].equal(content(box))}
         changed = list(boxes)
-        windows = Windows(window, begins, changed, self.engine, self.fidelity, self.memory_mb)
+        own = (lambda i: content(boxes[i])) if inpaints else None
+        windows = Windows(window, begins, changed, self.engine, self.fidelity, self.memory_mb, own)
         found = None
         if self.engine != "full":
             found = model.window_drops(image[None], without[None], target, windows)
-        drops[:, changed] = (self._in_full(model, image, without, target, boxes, full) if found is None else found).T
+        drops[:, changed] = (self._in_full(model, image, content, target, boxes, full) if found is None else found).T
         return drops.reshape(len(full), *[len(b) for b in begins])
 
     def _in_full(
         self,
         model: Model,
         image: Tensor,
-        without: Tensor,
+        content: Callable[[Box], Tensor],
         target: Target,
-        boxes: Mapping[int, tuple[slice, ...]],
+        boxes: Mapping[int, Box],
         full: Tensor,
     ) -> Tensor:
         """Return the drops (n, K) of the windows in `boxes` by full runs."""
@@ -129,7 +140,7 @@ class Occlusion:
         def copies(some: range) -> Tensor:
             made = image[None].repeat(len(some), *[1] * image.ndim)
             for copy, box in zip(made, wanted[some.start : some.stop], strict=True):
-                copy[box] = without[box]
+                copy[box] = content(box)
             return made
 
         size = batch_size(image[None], self.memory_mb, FORWARD)
@@ -137,7 +148,7 @@ class Occlusion:
         return torch.cat(found) if found else full.new_zeros(0, len(full))
 
 
-def _boxes(begins: Sequence[Sequence[int]], window: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+def _boxes(begins: Sequence[Sequence[int]], window: Sequence[int]) -> Iterator[Box]:
     """Give the slices (C, *S) of every window, the last axis fastest."""
     for corner in product(*begins):
         yield (slice(None), *[slice(b, b + w) for b, w in zip(corner, window, strict=True)])

@@ -33,8 +33,8 @@ SINGLE = 1e-4
 ROUNDING, GROSS = 4.0, 0.1
 #: "auto" takes regions where they save at least this factor, and this many operations, a fraction of a second.
 FACTOR, SAVED = 1.25, 2e10
-#: Shares of a map's axis to which "approximate" may cut, and the least windows on which it is certified.
-CAPS, CERTIFIED = (0.25, 0.35, 0.5, 0.6, 0.7), 32
+#: Shares of a map's axis to which "approximate" may cut, the least windows on which it is certified, and screened.
+CAPS, CERTIFIED, SCREENED = (0.25, 0.35, 0.5, 0.6, 0.7), 32, 12
 #: A cut is tried where it leaves at most this share of the operations; how sure the certificate is, in deviations.
 WORTH, SURE = 0.9, 1.645
 #: Windows at once, where memory allows: on a CPU at least `BATCH`, and as many as keep their regions in `CACHE` bytes.
@@ -176,14 +176,20 @@ class Run:
         while low < high:
             middle = (low + high) // 2
             cap, found = choices[middle]
+            # A cut that is far from enough is seen on few windows.
+            few = _least_pearson(self.by_regions(sample[:SCREENED], found), exact[:SCREENED])
+            if _bound(few, SCREENED, SURE) < self.ask.fidelity:
+                tried.append(f"{few:.4f} when cut to {100 * cap:.0f} %")
+                low = middle + 1
+                continue
             pearson = _least_pearson(self.by_regions(sample, found), exact)
-            fidelity = _at_least(pearson, len(sample))
+            fidelity = _bound(pearson, len(sample), -SURE)
             tried.append(f"{pearson:.4f} when cut to {100 * cap:.0f} %")
             if fidelity >= self.ask.fidelity:
                 high, chosen = middle, found
                 why = (
                     f"ran by regions cut to {100 * cap:.0f} % of each map's axes; on {len(sample)} windows run exactly "
-                    f"the Pearson correlation with the exact drops is {pearson:.4f}, so {fidelity:.4f} at the least"
+                    f"the Pearson correlation with the exact drops is {pearson:.4f}, with 95 % at least {fidelity:.4f}"
                 )
             else:
                 low = middle + 1
@@ -272,11 +278,11 @@ def _least_pearson(one: Tensor, other: Tensor) -> float:
     return least
 
 
-def _at_least(pearson: float, count: int) -> float:
-    """Return what the correlation of all windows is not below, with 95 %, from that of `count`, by Fisher's z."""
+def _bound(pearson: float, count: int, deviations: float) -> float:
+    """Return a bound on the correlation of all windows from that of `count` drawn at random, by Fisher's z."""
     if pearson >= 1:
         return 1.0
-    return float(np.tanh(np.arctanh(max(pearson, -1 + 1e-12)) - SURE / np.sqrt(max(count - 3, 1))))
+    return float(np.tanh(np.arctanh(max(pearson, -1 + 1e-12)) + deviations / np.sqrt(count - 3)))
 
 
 def _single(scores: Tensor) -> Tensor:
