@@ -56,7 +56,9 @@ def run_file(name: str, *, quick: bool) -> dict[str, object]:
 def judged(row: dict[str, object]) -> dict[str, object]:
     """Return a row with `met`: yes, no, or nothing where there is no goal."""
     ratio, goal = row.get("ratio"), row.get("goal")
-    if not row.get("met") and isinstance(ratio, int | float) and isinstance(goal, int | float):
+    if isinstance(row.get("met"), bool):
+        row["met"] = "yes" if row["met"] else "no"
+    elif not row.get("met") and isinstance(ratio, int | float) and isinstance(goal, int | float):
         reached = ratio <= goal if row.get("at_most") else ratio >= goal
         row["met"] = "yes" if reached else "no"
     return row

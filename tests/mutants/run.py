@@ -2,7 +2,8 @@
 
 A table is `<part>.toml` with entries [[mutant]]: `file`, `was` (a text that occurs once), `becomes`, `tests`
 (arguments of pytest) and `why`. Every mutant is tried in a copy of the tree, never in the tree itself. Killed means
-that pytest ran and a test failed (exit code 1); code that no longer imports proves nothing: it is reported as a fault.
+that pytest ran and a test failed (exit code 1) that passes without the mutant; code that no longer imports proves
+nothing: it is reported as a fault.
 Run: make mutants, or python tests/mutants/run.py --only PART
 """
 
@@ -131,13 +132,17 @@ def broken(tree: Path, mutant: Mutant) -> Iterator[None]:
 
 
 def verdict(tree: Path, mutant: Mutant) -> tuple[str, str]:
-    """Return "killed", "SURVIVED" or "FAULT", and by what."""
+    """Return "killed", "SURVIVED" or "FAULT", and by what: a test that fails, and without the mutant does not."""
     try:
         with broken(tree, mutant):
             code, words = tested(tree, mutant.tests)
     except ValueError as error:
         return "FAULT", str(error)
-    return {0: "SURVIVED", 1: "killed"}.get(code, "FAULT"), words.removeprefix("FAILED ").partition(" - ")[0]
+    if code != 1:
+        return ("SURVIVED", words) if code == 0 else ("FAULT", words)
+    test = words.removeprefix("FAILED ").partition(" - ")[0]
+    whole, _ = tested(tree, (test,))
+    return ("killed", test) if whole == 0 else ("FAULT", f"{test} fails without the mutant too")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -152,14 +157,9 @@ def main(words: list[str] | None = None) -> int:
         for job in range(given.jobs):
             trees.put(tree := copied(Path(folder).resolve() / str(job)))
             checked(tree)
-        sets = list(dict.fromkeys(m.tests for m in mutants))
-        whole = dict(zip(sets, pool.map(lambda tests: inside(trees, lambda t: tested(t, tests)), sets), strict=True))
-        for tests, (code, last) in whole.items():
-            if code != 0:
-                say(f"FAULT     without any mutant, pytest {' '.join(tests)}: {last}")
-        sound, killed, start = [m for m in mutants if whole[m.tests][0] == 0], 0, time.monotonic()
-        verdicts = pool.map(lambda m: inside(trees, lambda t: verdict(t, m)), sound)
-        for mutant, (found, by) in zip(sound, verdicts, strict=True):
+        killed, start = 0, time.monotonic()
+        verdicts = pool.map(lambda m: inside(trees, lambda t: verdict(t, m)), mutants)
+        for mutant, (found, by) in zip(mutants, verdicts, strict=True):
             killed += found == "killed"
             name = f"{mutant.part}: {mutant.file.removeprefix('src/saliscope/')}"
             say(f"{found:<9} {name:<56} {mutant.why}\n{'':<10}{by}")
