@@ -55,6 +55,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "smoothgrad-squared": {"samples": 16},
     "expected-gradients": {"samples": 16},
     "guided-ig": {"steps": 24},
+    "tiled": {"tile": 96, "margin": 16},
     "blur-ig": {"steps": 24},
 }
 #: In a volume each forward run of the drawn network takes half a second.
@@ -67,7 +68,8 @@ QUICK_3D: dict[str, dict[str, Any]] = {
     "sobol": {"designs": 3, "cells": 3},
     "hsic": {"samples": 96, "cells": 4},
     "meaningful-perturbation": {"steps": 40},
-    "extremal-perturbation": {"steps": 20},
+    "extremal-perturbation": {"areas": (0.05,), "steps": 60},
+    "tiled": {"tile": 48, "margin": 8},
     "consensus": {"methods": (METHODS.make("grad-cam"), METHODS.make("lrp"), METHODS.make("occlusion", **COARSE))},
 }
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1500px;color:#222;background:#fff}
@@ -182,7 +184,7 @@ def drawn(name: str, axes: str, subject: tuple[MedicalImage, Counted, str], answ
         pictures = f'<img src="{shown(found.overlay())}">'
         answer.send(f"<figure>{pictures}<figcaption>{caption(found, axes, told, took)}</figcaption></figure>")
     except SaliscopeError as error:
-        answer.send(f'<figure class="fault">{axes} refuses: {html.escape(str(error))}</figure>')
+        answer.send(f"<figure><figcaption>{axes} refuses: {html.escape(str(error))}</figcaption></figure>")
     except Exception as error:  # noqa: BLE001 - a fault is shown, not hidden
         answer.send(
             f'<figure class="fault">{axes} FAULT {type(error).__name__}: {html.escape(str(error)[:600])}</figure>'

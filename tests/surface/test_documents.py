@@ -56,6 +56,26 @@ def test_the_readmes_commands_are_commands() -> None:
         assert not end.value.code
 
 
+def test_the_readme_lists_every_method() -> None:
+    from saliscope.methods import METHODS
+
+    (count, table) = re.findall(r"^## (\d+) methods\n(.*?)\n\n", (ROOT / "README.md").read_text(), re.M | re.S)[0]
+    listed = [name for row in table.splitlines()[2:] for name in row.split("|")[2].strip().split(", ")]
+    assert listed == METHODS.names()
+    assert int(count) == len(listed)
+
+
+def test_the_guides_options_are_fields_of_methods() -> None:
+    from saliscope.methods import METHODS
+    from saliscope.study.plan import options_of
+
+    words = re.findall(r"--option (\S+)", (ROOT / "docs" / "explanation" / "choosing-a-method.md").read_text())
+    found = options_of([word for word in words if not word.startswith("NAME")])
+    assert found
+    for name, told in found.items():
+        METHODS.make(name, **told)
+
+
 def test_the_readmes_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make (\w[\w-]*)", (ROOT / "README.md").read_text()):
