@@ -70,7 +70,7 @@ def windows(x: Tensor, window: int, stride: int, engine: str = "exact") -> Windo
 def captum_best(net: nn.Module, x: Tensor) -> tuple[Callable[[], object], int, int]:
     """Return captum's run of a few large windows, how many forward samples it makes, and its best batch."""
     method = captum.attr.Occlusion(net)
-    parts = (4, 4) if x.shape[2] < 512 else (4, 2) if x.ndim == 4 else (2, 2, 2)
+    parts = (2, 2, 2) if x.ndim == 5 else (4, 4) if x.shape[2] < 512 else (4, 2)
     sides = (x.shape[1], *[n // p for n, p in zip(x.shape[2:], parts, strict=True)])
     samples = int(np.prod(parts)) + 1
 

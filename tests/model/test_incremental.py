@@ -236,6 +236,14 @@ def test_the_bound_of_a_certificate_is_fishers_and_seldom_above_the_truth():
     assert 0.02 < above / 400 < 0.09
 
 
+def test_the_lower_bound_of_the_correlation_decides(monkeypatch):
+    monkeypatch.setattr(drops_module, "SURE", 50.0)
+    x = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found, right, notes, _ = by_regions(deep(), x, 8, 4, engine="approximate", fidelity=0.9)
+    agree(found, right)
+    assert "cutting them was refused" in notes[0]
+
+
 def test_cuts_that_save_little_are_not_tried(monkeypatch):
     monkeypatch.setattr(drops_module, "WORTH", 0.0)
     x = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -246,12 +254,12 @@ def test_cuts_that_save_little_are_not_tried(monkeypatch):
 
 
 def test_a_certificate_that_cannot_be_had_gives_exact_drops(monkeypatch):
-    monkeypatch.setattr(drops_module, "CAPS", (0.25, 0.5))
+    monkeypatch.setattr(drops_module, "CAPS", (0.25,))
     x = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found, right, notes, _ = by_regions(deep(), x, 8, 4, engine="approximate", fidelity=1.0)
     agree(found, right)
     assert "cutting them was refused" in notes[0]
-    assert "when cut to 50 %" in notes[0]
+    assert "when cut to 25 %" in notes[0]
 
 
 def test_scales_of_either_sign_fold_through_a_rectifier():

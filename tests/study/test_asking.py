@@ -51,7 +51,7 @@ def test_a_nested_method_is_settled_on_the_layer_that_is_chosen_for_it_alone():
         assert nested.provenance.layer == one.provenance.layer == "last"
         assert nested.provenance.layer_reason == one.provenance.layer_reason
         assert nested.provenance.fields["method"] == {"name": "grad-cam", "layer": "last", "relu": False}
-        assert nested.provenance.notes == ("doubled on last",)
+        assert nested.provenance.notes == ("Doubled on last",)
         assert one.provenance.notes == ()
         assert not nested.beside["square"].flags.writeable
 

@@ -24,7 +24,9 @@ class Asking:
 
     @property
     def layer(self) -> str | None:
-        """Return the layer that the method, or the first of those inside it, watches; None for the input."""
+        """Return the layer that the method, or the first of those inside it, watches; None for the input or several."""
+        if any(has(m, "layers") for m in inside(self.method)):
+            return None
         return next((m.layer for m in inside(self.method) if has(m, "layer") and m.layer != INPUT), None)  # type: ignore[attr-defined]
 
 

@@ -136,7 +136,7 @@ def _found(
 def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, maps: Mapping[str, Tensor]) -> _Found:
     measured = method.diagnose(model, x, question, maps[MAP]) if isinstance(method, Diagnosing) else {}
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
-    return _Found(arrays, measured, model.take_notes())
+    return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))
 
 
 def _say(said: Progress | None, what: str) -> None:

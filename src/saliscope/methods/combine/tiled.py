@@ -110,7 +110,7 @@ class Tiled:
             part = target.cropped(box, shape) if isinstance(target, Cropping) else target
             if part is None:
                 continue
-            if part == target:
+            if part == target and prod(len(axis) for axis in grid.axes) > 1:
                 model.note("Each tile was scored as an image of its own.")
             found = at_least_single(method.attribute(model, image[(slice(None), slice(None), *box)], part)[0])
             mine = found.new_ones(())

@@ -44,7 +44,8 @@ class GuidedIG:
         class_discriminative=True,
         citation="kapishnikov2021",
         cost="K x `steps` forward and backward, one after another",
-        blind="Whatever looks like the baseline gets nothing. The path, and so the map, jumps where gradients cross.",
+        blind="Whatever looks like the baseline gets nothing. The path, and so the map, jumps where gradients cross. "
+        "A move counts with the gradient at its start, chosen for being small: the sum falls short of the score.",
     )
 
     def __post_init__(self) -> None:

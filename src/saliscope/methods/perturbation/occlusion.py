@@ -37,8 +37,9 @@ class Occlusion:
 
     `engine` "exact" runs of each map of the network only what a window changes (nakandala2019), which gives the same
     drops as "full" runs of the whole network; "auto" does so where that saves time. "approximate" cuts these regions
-    as far as the drops keep a Pearson correlation of `fidelity` with the exact ones, measured on windows of the same
-    image, and is exact where that cannot be had. Which way was taken stands in the record.
+    as far as the drops keep a Pearson correlation of `fidelity` with the exact ones, with 95 % confidence from windows
+    of the same image that are run both ways, and is exact where that cannot be had. Which way was taken stands in the
+    record.
     """
 
     window: int | tuple[int, ...] | None = None

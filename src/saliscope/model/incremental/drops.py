@@ -36,7 +36,7 @@ FACTOR, SAVED = 1.25, 2e10
 #: Shares of a map's axis to which "approximate" may cut, the least windows on which it is certified, and screened.
 CAPS, CERTIFIED, SCREENED = (0.25, 0.35, 0.5, 0.6, 0.7), 32, 12
 #: A cut is tried where it leaves at most this share of the operations; how sure the certificate is, in deviations.
-WORTH, SURE = 0.9, 1.645
+WORTH, SURE = 0.8, 1.645
 #: Windows at once, where memory allows: on a CPU at least `BATCH`, and as many as keep their regions in `CACHE` bytes.
 BATCH, BATCH_DEVICE, CACHE = 16, 256, 8 * 2**20
 
