@@ -39,7 +39,7 @@ def test_a_baseline_is_a_tensor_of_its_own():
 
 @pytest.mark.parametrize("name", ["black", "nan", float("inf"), ""])
 def test_an_unknown_baseline_is_refused(name):
-    with pytest.raises(MethodError, match="zero, min, mean, blur, air, tissue, file:PATH or a finite number"):
+    with pytest.raises(MethodError, match="zero, min, max, mean, blur, air, tissue, file:PATH or a finite number"):
         absent(volume(1, 1, 4, 4), name)
 
 

@@ -227,3 +227,11 @@ def test_extremal_perturbation_equals_ascent_by_differences(axes):
         else:
             assert (found[k] == 0).all()
     assert falls_somewhere
+
+
+def test_xrai_takes_by_default_the_mean_of_integrated_gradients_from_black_and_white():
+    net, x = SmallNet(2), image(2, batch=1)
+    ends = [maps(METHODS.make("integrated-gradients", baseline=end), net, x)[0] for end in ("min", "max")]
+    labels = [segmented(x[0], count).numpy() for count in (4, 9)]
+    right = np.stack([replica.xrai((black + white) / 2, labels) for black, white in zip(*ends, strict=True)])
+    agree(maps(METHODS.make("xrai", segments=(4, 9)), net, x)[0], right, 1e-10)

@@ -172,7 +172,7 @@ def test_methods_inside_methods_are_settled_too():
     image, net = scan(), network()
     inner = METHODS.make("xrai", method=METHODS.make("integrated-gradients", baseline="air"))
     found = settled(Pair((inner, METHODS.make("lime", baseline="tissue")), 3), image, net.viewing(image), net)
-    assert found.inner[0].method.baseline == -1000
+    assert found.inner[0].method[0].baseline == -1000
     assert found.inner[0].spacing == (1.5, 0.5)
     assert found.inner[1].baseline == 40
     assert found.references == 3, "a field of that name with a number in it is another thing"

@@ -10,14 +10,14 @@ from saliscope.perturb.reference import References
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: "zero": the view's own zero, which after a normalisation is a mean grey; "min" and "mean": of each channel of the
+#: "zero": the view's own zero, which after a normalisation is a mean grey; "min", "max", "mean": of each channel of the
 #: image itself, "min" being air or black where the view keeps brightness in order; "blur": the image without detail.
 #: "air", "tissue" and "file:PATH" are settled to numbers or references where the image and the view are known
 #: (`saliscope.study.settle`). "inpaint" stands for the smooth fill of a window from what surrounds it, for methods
 #: that take windows away. A number is in units of the view; references are other images, of which the first stands in.
-Baseline = Literal["zero", "min", "mean", "blur", "air", "tissue", "inpaint"] | str | float | References
+Baseline = Literal["zero", "min", "max", "mean", "blur", "air", "tissue", "inpaint"] | str | float | References
 
-NAMES = ("zero", "min", "mean", "blur")
+NAMES = ("zero", "min", "max", "mean", "blur")
 #: Names that only mean something beside the image that was read, and the beginning of a file's name.
 PHYSICAL, FILE = ("air", "tissue"), "file:"
 INPAINT = "inpaint"
@@ -64,6 +64,8 @@ def absent(x: Tensor, baseline: Baseline) -> Tensor:
         return blurred(x, [size / 8 for size in x.shape[2:]])
     if baseline == "min":
         return x.amin(dim=axes, keepdim=True).expand_as(x).clone()
+    if baseline == "max":
+        return x.amax(dim=axes, keepdim=True).expand_as(x).clone()
     if baseline == "mean":
         return x.mean(dim=axes, keepdim=True).expand_as(x).clone()
     return x.new_full(x.shape, 0.0 if baseline == "zero" else float(baseline))

@@ -22,11 +22,12 @@ class XRAI:
     Regions are supervoxels at several scales, `segments` of them at each; the paper parts the image by graph cuts
     (Felzenszwalb), which are for pictures, and widens each region by five pixels. At each step the region is taken
     whose elements that are not yet taken have the largest mean attribution. `method` gives the attribution, by name
-    or as a method whose map lies on the input; the paper takes integrated gradients from black and from white.
+    or as a method whose map lies on the input, several their mean; without one it is the paper's, integrated gradients
+    from black and from white: from one alone, what looks like it has none.
     Lengths are measured by `spacing` of the elements where that is known.
     """
 
-    method: str | Method = "integrated-gradients"
+    method: str | Method | tuple[str | Method, ...] = ()
     segments: tuple[int, ...] = (16, 32, 64, 128, 256)
     spacing: Spacing = None
 
@@ -41,10 +42,12 @@ class XRAI:
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.method, str):
-            from saliscope.methods import METHODS
+        from saliscope.methods import METHODS
 
-            object.__setattr__(self, "method", METHODS.make(self.method))
+        named = self.method if isinstance(self.method, tuple) else (self.method,)
+        made = [METHODS.make(m) if isinstance(m, str) else m for m in named]
+        ends = [METHODS.make("integrated-gradients", baseline=end) for end in ("min", "max")]
+        object.__setattr__(self, "method", tuple(made or ends))
         if not self.segments:
             raise MethodError("no scale of segments", expected="one or more", do="Give some, such as 16,64,256")
         for count in self.segments:
@@ -54,19 +57,24 @@ class XRAI:
         """Return (N, K, *S), in units of the attribution; raises MethodError where that lies on another grid."""
         import torch
 
-        assert isinstance(self.method, Method)
-        inner = self.method.attribute(model, x, target)
-        if inner.shape[2:] != x.shape[2:]:
-            raise MethodError(
-                f"{type(self.method).__name__}, whose map lies on a layer, as the attribution of XRAI",
-                expected="a method whose map lies on the input",
-                do="Take integrated-gradients or smoothgrad",
-            )
+        assert isinstance(self.method, tuple)
+        several = [self._given(m, model, x, target) for m in self.method if isinstance(m, Method)]
+        inner = torch.stack(several).mean(dim=0)
         found = []
         for image, maps in zip(x.detach(), inner, strict=True):
             labels = [segmented(image, count, "slic", self.spacing).cpu() for count in self.segments]
             found.append(torch.stack([gained(one.double().cpu(), labels) for one in maps]))
         return torch.stack(found).to(inner)
+
+    def _given(self, method: Method, model: Model, x: Tensor, target: Target) -> Tensor:
+        found = method.attribute(model, x, target)
+        if found.shape[2:] != x.shape[2:]:
+            raise MethodError(
+                f"{type(method).__name__}, whose map lies on a layer, as the attribution of XRAI",
+                expected="a method whose map lies on the input",
+                do="Take integrated-gradients or smoothgrad",
+            )
+        return found
 
 
 def gained(attribution: Tensor, labels: Sequence[Tensor]) -> Tensor:
