@@ -79,11 +79,9 @@ def test_resnet_18_on_volumes_needs_two_fifths():
     assert saving(monai("resnet18", 3), torch.randn(1, 1, 96, 96, 96), 16, 8, batches=2, size=2) >= 2.5
 
 
-@pytest.mark.long
 def test_resnet_50_at_512_needs_a_fifth():
     assert saving(resnet50(), torch.randn(1, 3, 512, 512), 32, 16) >= 5
 
 
-@pytest.mark.long
 def test_densenet_121_at_512_needs_a_third():
     assert saving(monai("densenet121", 2), torch.randn(1, 3, 512, 512), 32, 16) >= 3
