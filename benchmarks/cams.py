@@ -7,12 +7,11 @@ since an activation in place follows the layer. Peers that scale or rectify thei
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from measure import QUICK, Row, Run, calibrated, correlation, fresh, interleaved, peak_added, reason, relative, row
+from measure import Row, Run, allocated, calibrated, correlation, interleaved, reason, relative, row
 from peers import captum, monai, pytorch_grad_cam, torchcam, torchvision, versions
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -168,13 +167,12 @@ def case(name: str) -> list[Row]:
 
 
 def memory(name: str) -> list[Row]:
-    """Return what each adds to the memory, each in a process of its own."""
-    if QUICK:
-        return []
+    """Return how many bytes of tensors live at the peak of each."""
+    net, x = network(name)
     added: dict[str, float | str] = {}
-    for who in RUNS:
+    for who, run in RUNS.items():
         try:
-            added[who] = fresh(__file__, "memory", name, who)
+            added[who] = allocated(lambda run=run: run(net, x, CASES[name][2], 0))
         except RuntimeError as error:
             added[who] = f"raises {reason(str(error))}"
     table, mine = [], added["ours"]
@@ -187,12 +185,10 @@ def memory(name: str) -> list[Row]:
             "at_most": over,
         }
         if isinstance(peak, str) or isinstance(mine, str):
-            table.append(
-                row(f"Grad-CAM, {name}, memory added at the peak", mine, None, note=peak, met="raises", **told)
-            )
+            table.append(row(f"Grad-CAM, {name}, tensors at the peak", mine, None, note=peak, met="raises", **told))
             continue
         ratio = mine / peak if over else peak / mine
-        table.append(row(f"Grad-CAM, {name}, memory added at the peak", mine, peak, ratio=ratio, **told))
+        table.append(row(f"Grad-CAM, {name}, tensors at the peak", mine, peak, ratio=ratio, **told))
     return table
 
 
@@ -231,11 +227,4 @@ def rows() -> list[Row]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["memory"]:
-        torch.set_num_threads(1)
-        one, who = sys.argv[2:]
-        net, x = network(one)
-        forward(net, x[(..., *[slice(32)] * (x.ndim - 2))])  # what a first run loads is no part of it
-        print(json.dumps(peak_added(lambda: RUNS[who](net, x, CASES[one][2], 0))))
-    else:
-        print(json.dumps(rows(), indent=1))
+    print(json.dumps(rows(), indent=1))

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 #: Set by `run.py --quick`: one round of everything, to see that it runs.
 QUICK = bool(os.environ.get("SALISCOPE_BENCH_QUICK"))
@@ -85,6 +86,18 @@ def calibrated(net: nn.Module, x: Tensor) -> nn.Module:
     with torch.no_grad():
         net.train()(x)
     return net.eval()
+
+
+def allocated(run: Run) -> float:
+    """Return MiB of tensors that live at the peak while something runs, as torch's allocator counts them."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    now = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most / 2**20
 
 
 def peak_added(run: Run) -> float:
