@@ -161,6 +161,15 @@ def test_guided_ig_equals_its_replica(fraction, max_dist, axes):
         agree(maps(first, net, x)[0][0], ((x[0] - black(x[0])) * right).sum(1).numpy(), 1e-12)
 
 
+@AXES
+def test_guided_ig_counts_moves_down_against_moves_up(axes):
+    net, x = SmallNet(axes), image(axes, batch=1)
+    assert x.min() < 0 < x.max()
+    found, _ = maps(METHODS.make("guided-ig", steps=5, fraction=0.25, max_dist=0.1, baseline=0.0), net, x)
+    right = [replica_paths.guided_ig(net, x[0], torch.zeros_like(x[0]), k, 5, 0.25, 0.1) for k in range(3)]
+    agree(found[0], np.stack([np.asarray(one).reshape(x.shape[2:]) for one in right]), 1e-9)
+
+
 def test_the_replica_of_the_network_is_the_network():
     for axes in (2, 3):
         for after in AFTER:
