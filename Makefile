@@ -50,7 +50,7 @@ gallery: setup  ## every method on the same picture and volume: gallery-out/inde
 	  captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 zennit==0.5.1 quantus==0.6.0
 	@touch $@
 
-bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md, about 25 minutes
+bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md, about 40 minutes
 	@.venv-bench/bin/python benchmarks/run.py
 
 clean:
