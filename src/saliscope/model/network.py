@@ -72,19 +72,24 @@ class Network:
         cuda = [self.device] if self.device.type == "cuda" else []
         model = OpenNetwork(self, inner)
         try:
-            for module, _ in modes:
-                module.training = False
-            for parameter, _ in grads:
-                parameter.requires_grad = False
+            # Only what differs is set: a module's setter costs more than many a layer.
+            for module, mode in modes:
+                if mode:
+                    module.training = False
+            for parameter, grad in grads:
+                if grad:
+                    parameter.requires_grad = False
             # A network that draws random numbers must not move the caller's generator.
             with torch.random.fork_rng(devices=cuda), torch.autocast(self.device.type, enabled=False):
                 yield model
         finally:
             model.closed = True
             for module, mode in modes:
-                module.training = mode
+                if module.training != mode:
+                    module.training = mode
             for parameter, grad in grads:
-                parameter.requires_grad = grad
+                if parameter.requires_grad != grad:
+                    parameter.requires_grad = grad
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of the weights: the file's where it came from one, else that of the state."""
