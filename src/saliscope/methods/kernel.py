@@ -78,3 +78,14 @@ def on_grid(name: str, activation: Tensor, x: Tensor) -> Tensor:
             do="Choose a layer before the pooling or flattening",
         )
     return at_least_single(activation.detach())
+
+
+def gaps(name: str, total: Tensor, right: Tensor) -> dict[str, Tensor]:
+    """Return, each (N, K), by how much the total of a map misses what is right, and that as a share of the larger.
+
+    The share is zero where both are, and never above 2.
+    """
+    gap = total - right
+    larger = total.abs().maximum(right.abs())
+    share = (gap.abs() / larger).where(larger > 0, gap.new_zeros(()))
+    return {f"{name}_gap": gap, f"{name}_relative_gap": share}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single, watch
+from saliscope.methods.kernel import at_least_single, gaps, watch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,10 +69,7 @@ class FullGrad:
         scores, of_targets = _terms(model, x, target)
         both = [(_total(terms), _total(terms) - _total([t for t in terms if t[0] is not None])) for terms in of_targets]
         sums, without = (torch.stack(some, dim=1) for some in zip(*both, strict=True))
-        gap = sums - scores
-        larger = sums.abs().maximum(scores.abs())
-        share = (gap.abs() / larger).where(larger > 0, gap.new_zeros(()))
-        return {"completeness_gap": gap, "completeness_relative_gap": share, "without_place": without}
+        return {**gaps("completeness", sums, scores), "without_place": without}
 
     def _placed(self, model: Model, x: Tensor, layer: str, term: Tensor) -> Tensor:
         """Return the term (N, C, *S') of a layer on the input's grid, (N, *S)."""

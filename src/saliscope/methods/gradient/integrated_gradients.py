@@ -11,7 +11,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.refinement import Refinement
 from saliscope.methods.gradient.slopes import line, slopes
-from saliscope.methods.kernel import held
+from saliscope.methods.kernel import gaps, held
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.stream import GRAPH, batch_size
 
@@ -104,8 +104,4 @@ def completeness(model: Model, x: Tensor, target: Target, attribution: Tensor, s
         own = held(model, image, target, n)
         pairs.append(own.scores(model(image)) - own.scores(model(start)))
     difference = torch.cat(pairs)
-    total = attribution.flatten(2).sum(dim=2)
-    gap = total - difference
-    larger = total.abs().maximum(difference.abs())
-    share = (gap.abs() / larger).where(larger > 0, gap.new_zeros(()))
-    return {"completeness_gap": gap, "completeness_relative_gap": share}
+    return gaps("completeness", attribution.flatten(2).sum(dim=2), difference)

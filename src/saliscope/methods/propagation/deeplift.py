@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single
-from saliscope.methods.propagation.run import gaps, listed, run_with, unchanged
+from saliscope.methods.kernel import at_least_single, gaps
+from saliscope.methods.propagation.run import listed, run_with, unchanged
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ class DeepLIFT:
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
         """Return (N, K): sum of the map minus score(x) - score(x'), and that as a share of the larger of the two."""
         image, start = unchanged(model, x, target, absent(x.detach(), self.baseline))
-        return gaps("completeness", attribution, image - start)
+        return gaps("completeness", attribution.flatten(2).sum(dim=2), image - start)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single
+from saliscope.methods.kernel import at_least_single, gaps
 from saliscope.methods.propagation.rules import Rules
-from saliscope.methods.propagation.run import gaps, run_with, unchanged
+from saliscope.methods.propagation.run import run_with, unchanged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,4 +105,4 @@ class LRP:
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
         """Return (N, K): sum of the map minus the score, and that as a share of the larger of the two."""
-        return gaps("conservation", attribution, unchanged(model, x, target)[0])
+        return gaps("conservation", attribution.flatten(2).sum(dim=2), unchanged(model, x, target)[0])

@@ -49,12 +49,3 @@ def unchanged(model: Model, x: Tensor, target: Target, *others: Tensor) -> list[
         own = held(model, image[None], target, n)
         rows.append([own.scores(model(values[n : n + 1])) for values in (x, *others)])
     return [torch.cat(column) for column in zip(*rows, strict=True)]
-
-
-def gaps(name: str, attribution: Tensor, right: Tensor) -> Mapping[str, Tensor]:
-    """Return (N, K): the sum of a map (N, K, *S) minus what is right, and that as a share of the larger of the two."""
-    total = attribution.flatten(2).sum(dim=2)
-    gap = total - right
-    larger = total.abs().maximum(right.abs())
-    share = (gap.abs() / larger).where(larger > 0, gap.new_zeros(()))
-    return {f"{name}_gap": gap, f"{name}_relative_gap": share}
