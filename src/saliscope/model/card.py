@@ -40,6 +40,8 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "licence": (str,),
     "attribution": (str,),
     "intended": (str,),
+    "warning": (str,),
+    "family": (str,),
     "performance": (dict,),
     "limits": (list,),
 }
@@ -55,6 +57,7 @@ class Card:
 
     `weights` is a path beside the card, or begins with "$SALISCOPE_DATA/", or is empty where the architecture's
     weights are analytic; `digest` is "sha256:" and the SHA-256 of that file; `prefix` begins every key of it.
+    `warning` is said whenever the network is used; networks of one `family` are listed together.
     """
 
     path: Path
@@ -78,6 +81,8 @@ class Card:
     output_key: str | int | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     layer: str = "auto"
+    warning: str = ""
+    family: str = ""
     performance: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
