@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import MISSING, asdict, fields
 from typing import Annotated, Any, get_args
 
@@ -77,14 +78,22 @@ def _of_family(found: list[dict[str, Any]], family: str | None) -> list[dict[str
     return [m for f in known if family in (None, f) for m in found if m["family"] == f]
 
 
-def models(json: Json = False) -> None:
+def models(
+    family: Annotated[str | None, typer.Option(help="List the networks of this family one by one.")] = None,
+    json: Json = False,
+) -> None:
     """List the networks that come with the package."""
+    from saliscope.core.errors import CardError, did_you_mean
     from saliscope.model.shipped import shipped, words_of
 
-    cards = [words_of(path) for path in shipped().values()]
+    every = [words_of(path) for path in shipped().values()]
+    families = Counter(c["family"] for c in every if c.get("family"))
+    if family is not None and family not in families:
+        raise CardError(f"family {family!r}", expected="a known family", do=did_you_mean(family, families))
     if json:
-        as_json(cards)
+        as_json(every if family is None else [c for c in every if c.get("family") == family])
         return
+    cards = [c for c in every if c.get("family") == family]
     table([
         {
             "name": c["name"],
@@ -94,6 +103,8 @@ def models(json: Json = False) -> None:
         }
         for c in cards
     ])  # fmt: skip
+    for name, count in families.items() if family is None else ():
+        line(f"\nand {count} of the family {name}: saliscope models --family {name}")
     line("\n`saliscope model show NAME` shows one in full. All are for research use only.")
 
 

@@ -56,6 +56,10 @@ class Progress:
         else:
             self._bar.update(self._task, total=self._total)
 
+    def warned(self, what: str) -> None:
+        """Say what whoever uses the network must know; also when quiet."""
+        self._say(f"saliscope: warning: {what}")
+
     def step(self, case: str, what: str) -> None:
         """Say what is being done for a case."""
         if self._bar is not None and self._task is not None:
@@ -71,8 +75,10 @@ class Progress:
 
     def failed(self, what: str, why: str) -> None:
         """Say that something could not be done, and why; also when quiet."""
-        text = f"saliscope: {what}: {why}\n"
+        self._say(f"saliscope: {what}: {why}")
+
+    def _say(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            sys.stderr.write(text)
+            sys.stderr.write(f"{text}\n")

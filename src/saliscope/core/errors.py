@@ -96,3 +96,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         return f"Did you mean {' or '.join(repr(n) for n in near)}?"
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     return f"Choose one of: {shown}"
+
+
+class NetworkWarning(UserWarning):
+    """What the card of a network says to everybody who uses it."""

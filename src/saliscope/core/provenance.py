@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Provenance:
-    """Digests of image, weights and view; the method with all its fields; target, layer, versions and device."""
+    """Digests of image, weights and view; the method with all its fields; target, layer, versions and device.
+
+    `warning` is what the network's card says to everybody who uses it.
+    """
 
     image: str
     weights: str
@@ -25,3 +28,4 @@ class Provenance:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     view_steps: tuple[str, ...] = ()
+    warning: str = ""

@@ -126,7 +126,8 @@ def _legend(image: MedicalImage, reading: Reading, pane: Pane, em: int, width: i
     score = "Explains nothing: a control map. " if reading.explanation.traits.family == "control" else SCORE
     always = f"{score}Does not show where disease is."
     lines += [(line, GREY, round(em * 0.9)) for line in wrapped(always, round(em * 0.9), inner)]
-    lines += [(line, AMBER, em) for line in wrapped(RESEARCH_USE, em, inner)]
+    warning = reading.explanation.provenance.warning
+    lines += [(line, AMBER, em) for text in (warning, RESEARCH_USE) for line in wrapped(text, em, inner)]
     bar = round(em * 3.2) if reading.scale.drawn else 0
     height = em + bar + sum(round(size * 1.35) for _, _, size in lines) + em
     picture = Image.new("RGB", (width, height), INK)

@@ -66,6 +66,7 @@ def page(image: MedicalImage, readings: Sequence[Reading], view: npt.NDArray[np.
         view_grid=cells(first.explanation.seen).replace(" cells of ", " elements of "),
         pictures=_safe("".join(pictures.definitions.values())),
         research=RESEARCH_USE,
+        warning=first.explanation.provenance.warning,
         always=ALWAYS,
     )  # fmt: skip
 

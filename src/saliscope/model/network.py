@@ -59,6 +59,11 @@ class Network:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     @property
+    def warning(self) -> str:
+        """Return what whoever uses the network must be told; empty where its card has no warning."""
+        return self.card.warning if self.card is not None else ""
+
+    @property
     def dtype(self) -> torch.dtype:
         """Return the floating type of the parameters."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)

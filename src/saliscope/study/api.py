@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saliscope.core.errors import InputError, ModelError
+from saliscope.core.errors import InputError, ModelError, NetworkWarning
 from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
@@ -51,9 +52,11 @@ def explain(
     to scores (N,). `layer` is a dotted name; None takes the card's, or the last spatial one. The rest describes a
     bare module: its labels, the kind of its output, its view, and where its logits are if it returns several things.
     A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
-    Raises a SaliscopeError that says what does not fit.
+    Raises a SaliscopeError that says what does not fit; warns (NetworkWarning) where the network's card says so.
     """
     network = _network(model, labels, kind, view, output)
+    if network.warning:
+        warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=2)
     methods = make_methods(method, layer)
     asked = target
     batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked))

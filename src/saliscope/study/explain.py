@@ -183,6 +183,7 @@ def _provenance(
         device=str(network.device),
         diagnostics=diagnostics,
         notes=notes,
+        warning=network.warning,
         view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
     )
 

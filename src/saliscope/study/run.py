@@ -26,6 +26,9 @@ class Watch(Protocol):
     def cases(self, total: int) -> None:
         """Take note of how many cases there are."""
 
+    def warned(self, what: str) -> None:
+        """Take note of what whoever uses the network must know."""
+
     def step(self, case: str, what: str) -> None:
         """Take note of what is being done for a case."""
 
@@ -127,6 +130,8 @@ def run(
     for failure in unreadable:
         _note_failure(so_far, watch, str(failure.path), failure.error)
     started = _now()
+    if network.warning:
+        watch.warned(f"{network.name}: {network.warning}")
     watch.cases(len(sources))
     state = "interrupted"
     try:
@@ -195,6 +200,7 @@ def _record(plan: Plan, network: Network, digest: str, so_far: _Progress, state:
         "state": state,
         "plan": plan.described(),
         "plan_digest": digest,
+        "warning": network.warning,
         "model": {"name": network.name, "weights": network.weights_digest(), "view": network.viewing.digest},
         "versions": dict(versions()),
         "device": str(network.device),

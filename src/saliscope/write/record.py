@@ -79,6 +79,7 @@ def _provenance(p: Provenance) -> dict[str, Any]:
         "device": p.device,
         "diagnostics": dict(p.diagnostics),
         "notes": list(p.notes),
+        "warning": p.warning,
     }
 
 
