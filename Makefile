@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-long check docs mutants gallery bench clean
+.PHONY: setup demo test test-long check docs mutants gallery bench zoo clean
 
 setup: .venv/.done
 
@@ -53,5 +53,10 @@ gallery: setup  ## every method on the same picture and volume: gallery-out/inde
 bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md, about 40 minutes
 	@.venv-bench/bin/python benchmarks/run.py
 
+STAGES ?=
+ONLY ?=
+zoo: setup  ## train the shipped networks again and compare: hours; STAGES=hippocampus_segmentation, ONLY=chest-plain
+	@$(BIN)/python recipes/zoo.py $(STAGES) --only "$(ONLY)"
+
 clean:
-	rm -rf .venv .venv-bench demo-out gallery-out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench demo-out gallery-out out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from saliscope.cli.fetch import model_check, model_fetch
 from saliscope.cli.show import as_json, line, paragraph, plain, table
 from saliscope.core.protocols import Family
 
@@ -108,12 +109,18 @@ def models(
     line("\n`saliscope model show NAME` shows one in full. All are for research use only.")
 
 
-model_app = typer.Typer(help="Show one network's card.", no_args_is_help=True, rich_markup_mode=None)
+model_app = typer.Typer(
+    help="One network: its card, its weights, whether it loads.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @model_app.callback()
 def _model() -> None:
-    """Show one network's card."""
+    """One network: its card, its weights, whether it loads."""
+
+
+model_app.command("fetch")(model_fetch)
+model_app.command("check")(model_check)
 
 
 @model_app.command("show")

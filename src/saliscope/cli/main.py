@@ -12,6 +12,7 @@ from saliscope.cli.catalogue import methods, model_app, models
 from saliscope.cli.demo import demo
 from saliscope.cli.doctor import doctor
 from saliscope.cli.explain import explain
+from saliscope.cli.phantom import phantom
 from saliscope.core.errors import SaliscopeError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(methods)
 app.command()(models)
 app.add_typer(model_app, name="model")
+app.command()(phantom)
 app.command()(doctor)
 
 

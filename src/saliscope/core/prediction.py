@@ -11,7 +11,8 @@ from saliscope.core.target import OutputKind
 class Prediction:
     """Scores as logits, their probabilities where the output kind has any, and the operating thresholds.
 
-    For a segmentation the "probability" of a class is the share of elements where it is predicted.
+    For a segmentation the "probability" of a class is the share of elements where it is predicted. `rescaled` holds
+    the probabilities on the network's own scale, on which each operating threshold is 0.5, for networks that have one.
     """
 
     labels: tuple[str, ...]
@@ -19,6 +20,7 @@ class Prediction:
     probabilities: tuple[float, ...] | None
     kind: OutputKind
     thresholds: tuple[float | None, ...]
+    rescaled: tuple[float | None, ...] = ()
 
     @property
     def strongest(self) -> int:
@@ -42,4 +44,9 @@ class Prediction:
         if limit is None:
             return f"{said}, no operating threshold known"
         side = "at or above" if self.probabilities[i] >= limit else "below"
-        return f"{said}, {side} the operating threshold of {limit:.2f}"
+        own = self.rescaled[i] if self.rescaled else None
+        if own is None:
+            return f"{said}, {side} the operating threshold of {limit:.2f}"
+        # Operating thresholds of such networks lie near zero, where two digits would say 0.00.
+        said = f"{label}: probability {self.probabilities[i]:.3g}, {side} the operating threshold of {limit:.3g}"
+        return f"{said} ({own:.2f} on the network's own scale, where that threshold is 0.50)"

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from saliscope.core.errors import CardError, SaliscopeError, WeightsError, did_you_mean
 from saliscope.core.target import OutputKind
+from saliscope.model.adapters.hub import check_address, is_address, kept
 from saliscope.model.shipped import shipped, words_of
 from saliscope.model.steps import make_step
 from saliscope.model.view import Source, Viewing, described
@@ -32,6 +33,7 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "output": (str,),
     "output_key": (str, int),
     "thresholds": (dict,),
+    "scale": (str,),
     "layer": (str,),
     "modalities": (list,),
     "dimensions": (int,),
@@ -55,8 +57,10 @@ REQUIRED = (
 class Card:
     """One model card, checked; `view` holds the steps, `thresholds` a probability for some of the labels.
 
-    `weights` is a path beside the card, or begins with "$SALISCOPE_DATA/", or is empty where the architecture's
-    weights are analytic; `digest` is "sha256:" and the SHA-256 of that file; `prefix` begins every key of it.
+    `weights` is a path beside the card, or begins with "$SALISCOPE_DATA/", or is an address "https://..." (then with a
+    digest), or is empty where the architecture's weights are analytic; `digest` is "sha256:" and the SHA-256 of that
+    file; `prefix` begins every key of it. With `scale` "operating-point", probabilities are shown too on the scale on
+    which each threshold is 0.5.
     `warning` is said whenever the network is used; networks of one `family` are listed together.
     """
 
@@ -80,6 +84,7 @@ class Card:
     prefix: str = ""
     output_key: str | int | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    scale: Literal["probability", "operating-point"] = "probability"
     layer: str = "auto"
     warning: str = ""
     family: str = ""
@@ -104,10 +109,13 @@ class Card:
     def weights_path(self) -> Path | None:
         """Return where the weights lie, or None where the architecture needs none.
 
-        Raises WeightsError when the card points into the data folder and nobody said where that is.
+        Raises WeightsError when the card points into the data folder and nobody said where that is, and when it
+        names an address whose file was not fetched.
         """
         if not self.weights:
             return None
+        if is_address(self.weights):
+            return kept(self.weights, self.digest, self.name)
         if not self.weights.startswith(f"{DATA}/"):
             return self.path.parent / self.weights
         folder = os.environ.get(DATA[1:])
@@ -126,7 +134,7 @@ class Card:
 
 
 def find(name_or_path: str | Path) -> Card:
-    """Return the card of a shipped name or of a TOML file; raises CardError when there is none."""
+    """Return the card of a shipped name, a TOML file, or a MONAI bundle's folder; raises CardError if there is none."""
     known = shipped()
     if str(name_or_path) in known:
         return Card.read(known[str(name_or_path)])
@@ -135,9 +143,13 @@ def find(name_or_path: str | Path) -> Card:
         return Card.read(path)
     if (path / "card.toml").is_file():
         return Card.read(path / "card.toml")
+    if (path / "configs" / "metadata.json").is_file():
+        from saliscope.model.adapters.bundle import card_of
+
+        return card_of(path)
     raise CardError(
         f"model {str(name_or_path)!r}",
-        expected="the name of a shipped model, or the path of a card (.toml)",
+        expected="the name of a shipped model, or the path of a card (.toml) or of a MONAI bundle",
         do=did_you_mean(str(name_or_path), known),
     )
 
@@ -176,6 +188,7 @@ def _check_values(words: Mapping[str, Any], file: Path) -> None:
     choices: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
         ("output", output, get_args(OutputKind)),
         ("source", words.get("source", "values"), get_args(Source)),
+        ("scale", words.get("scale", "probability"), ("probability", "operating-point")),
         ("dimensions", words["dimensions"], (2, 3)),
     )
     for key, value, allowed in choices:
@@ -208,6 +221,8 @@ def _check_weights(words: Mapping[str, Any], file: Path) -> None:
             expected="'sha256:' and 64 hexadecimal digits",
             do="Write what sha256sum says of the weights file.",
         )
+    if is_address(words.get("weights", "")):
+        check_address(words["weights"], digest, f"card {file}")
     if digest and not words.get("weights"):
         raise CardError(f"card {file} with a digest and no weights", expected="both or none", do="Name the file.")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saliscope.core.errors import CardError, ModelError, WeightsError, did_you_mean
+from saliscope.model.adapters.libraries import LIBRARIES
+from saliscope.model.adapters.library import parameters_of, without_download
+from saliscope.model.adapters.xrv import keep_columns, split_arguments, without_thresholds
 from saliscope.model.card import Card, find
 from saliscope.model.weights import file_digest, fill, read_state
 from saliscope.model.zoo import ARCHITECTURES
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from saliscope.model.network import Network
 
 MONAI = "monai.networks.nets"
+#: Architectures that the weights file brings itself: "module:function" that takes it apart.
+FILES: Mapping[str, str] = {
+    "keras": "saliscope.model.adapters.keras_net:load_keras",
+    "onnx": "saliscope.model.adapters.onnx_net:load_onnx",
+}
 
 
 def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cpu") -> Network:
@@ -33,9 +40,7 @@ def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cp
     # The weights are checked before the architecture is built: a changed file stops everything.
     path = chosen.weights_path()
     digest = "" if path is None else _checked_digest(chosen, path)
-    module = build(chosen.architecture, chosen.arguments, allow_code=allow_code)
-    if path is not None:
-        fill(module, read_state(path), chosen.prefix, f"weights {path.name} of {chosen.name!r}")
+    module, notes = _filled(chosen, path, allow_code=allow_code)
     try:
         module = module.eval().to(device)
     except (RuntimeError, AssertionError) as error:
@@ -51,7 +56,29 @@ def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cp
         digest=digest,
         output=chosen.output_key,
         card=chosen,
+        rescaled=chosen.scale == "operating-point",
+        notes=notes,
     )
+
+
+def _filled(card: Card, path: Path | None, *, allow_code: bool) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the module of a card with its weights in it, and what is to be said of it."""
+    if card.architecture in FILES:
+        if path is None:
+            raise CardError(
+                f"card {card.path} with architecture {card.architecture!r} and no weights",
+                expected="weights = the file that carries the network",
+                do="Name it",
+            )
+        carried = _imported(FILES[card.architecture], card.architecture)(path, card.output, card.output_key)
+        return carried.module, carried.notes
+    module = build(card.architecture, card.arguments, allow_code=allow_code)
+    chest = card.architecture.startswith("torchxrayvision.")
+    if path is not None:
+        state = without_thresholds(read_state(path)) if chest else read_state(path)
+        fill(module, state, card.prefix, f"weights {path.name} of {card.name!r}")
+    outputs = split_arguments(card.arguments)[0] if chest else []
+    return (keep_columns(module, outputs, card.labels) if outputs else module), ()
 
 
 def build(architecture: str, arguments: Mapping[str, Any], *, allow_code: bool = False) -> nn.Module:
@@ -72,11 +99,13 @@ def build(architecture: str, arguments: Mapping[str, Any], *, allow_code: bool =
                 do="If you trust that module, say --allow-code (in Python: allow_code=True)",
             )
         maker = _imported(architecture, architecture)
+    elif library := next((find for begin, find in LIBRARIES.items() if architecture.startswith(begin)), None):
+        maker, arguments = library(architecture, arguments)
     else:
         raise CardError(
             f"architecture {architecture!r}",
-            expected=f"one of ours, {MONAI}.Name, or module:function",
-            do=did_you_mean(architecture, ARCHITECTURES),
+            expected=f"one of ours, {MONAI}.Name, torchvision.models.name, timm.name, a file's, or module:function",
+            do=did_you_mean(architecture, {**ARCHITECTURES, **FILES}),
         )
     return _made(architecture, maker, arguments)
 
@@ -124,14 +153,8 @@ def _monai_class(architecture: str) -> Callable[..., Any]:
 
 def _without_download(architecture: str, maker: Callable[..., Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """Refuse and switch off `pretrained...`: it would fetch a file and unpickle it."""
-    wanted = [k for k, v in arguments.items() if k.startswith("pretrained") and v]
-    if wanted:
-        raise CardError(
-            f"architecture {architecture!r} with {wanted[0]} = {arguments[wanted[0]]!r}, which fetches weights",
-            expected="weights named by the card",
-            do=f"Drop {wanted[0]!r} and give weights = ... with their digest",
-        )
-    known = _parameters(maker)
+    without_download(architecture, arguments)
+    known = parameters_of(maker)
     off = {k: False for k, p in known.items() if k.startswith("pretrained") and p.default is True}
     return {**off, **arguments}
 
@@ -146,18 +169,10 @@ def _callable(architecture: str, found: object) -> Callable[..., Any]:
     return found
 
 
-def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return what a maker takes; nothing where it does not say, as some compiled classes do."""
-    try:
-        return inspect.signature(maker).parameters
-    except ValueError:
-        return {}
-
-
 def _made(architecture: str, maker: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
     from torch import nn
 
-    parameters = _parameters(maker)
+    parameters = parameters_of(maker)
     open_ended = not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
         if key not in parameters and not open_ended:

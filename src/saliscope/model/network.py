@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saliscope.core.errors import ModelError, OutputError
 from saliscope.core.prediction import Prediction
 from saliscope.core.protocols import INPUT
-from saliscope.core.target import LogitTarget, OutputKind, Target
+from saliscope.core.target import OutputKind, Target
 from saliscope.core.windows import Windows
 from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
@@ -24,6 +24,7 @@ from saliscope.model.onto import onto
 from saliscope.model.phase import phase_gradients
 from saliscope.model.probe import Counts, Probed, watched
 from saliscope.model.reduced import Reduced
+from saliscope.model.said import predictions_of
 from saliscope.model.suffix import Suffix
 from saliscope.model.view import Viewing
 
@@ -39,7 +40,8 @@ LOGIT_KEYS = ("logits", "out", "output", "pred")
 class Network:
     """A module with what is known of it: labels, kind of output, view, thresholds, default layer, digest of weights.
 
-    `output` is the key or index of the logits where the module returns a dict or a tuple.
+    `output` is the key or index of the logits where the module returns a dict or a tuple. With `rescaled`, predictions
+    are given too on a scale where each operating threshold is 0.5. `notes` go with every map.
     """
 
     module: nn.Module
@@ -52,6 +54,8 @@ class Network:
     digest: str = ""
     output: str | int | None = None
     card: Card | None = None
+    rescaled: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -110,13 +114,7 @@ class Network:
     def predictions(self, output: Tensor) -> list[Prediction]:
         """Return what an output (N, ...) says of each image; raises OutputError for an output of another kind."""
         labels = self.labels_for(output)
-        logits = LogitTarget(tuple(range(len(labels))), labels, self.kind).scores(output.float()).detach()
-        limits = self.thresholds or (None,) * len(labels)
-        shares = _probabilities(output.float().detach(), logits, self.kind)
-        return [
-            Prediction(labels, _floats(row), None if shares is None else _floats(shares[n]), self.kind, limits)
-            for n, row in enumerate(logits)
-        ]
+        return predictions_of(output, labels, self.kind, self.thresholds, rescaled=self.rescaled)
 
     def labels_for(self, output: Tensor) -> tuple[str, ...]:
         """Return the labels, or "class 0", "class 1" ... where none are known; raises OutputError on a mismatch."""
@@ -278,21 +276,3 @@ def selected(output: object, key: str | int | None) -> Tensor:
         expected="a floating tensor of logits",
         do="Name the key or the index of the logits (`output=`)",
     )
-
-
-def _probabilities(output: Tensor, logits: Tensor, kind: OutputKind) -> Tensor | None:
-    if kind == "multi-class":
-        return logits.softmax(1)
-    if kind in ("multi-label", "binary"):
-        return logits.sigmoid()
-    if kind == "segmentation":
-        flat = output.flatten(2)
-        if flat.shape[1] == 1:
-            return (flat > 0).float().mean(2)
-        winners = flat.argmax(1)
-        return torch.stack([(winners == c).float().mean(1) for c in range(flat.shape[1])], dim=1)
-    return None
-
-
-def _floats(row: Tensor) -> tuple[float, ...]:
-    return tuple(float(v) for v in row)

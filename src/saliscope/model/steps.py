@@ -15,6 +15,7 @@ from saliscope.core.errors import CardError, GeometryError, did_you_mean
 from saliscope.core.geometry import ENDS, Geometry
 from saliscope.model.frame import Array, Frame, Step
 from saliscope.model.intensity import Channels, Clip, Normalise, Scale, Window
+from saliscope.model.library_steps import Affine, Divisible, NormaliseNonzero, ShorterSide, Transpose
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,16 @@ class Resize:
 
 @dataclass(frozen=True)
 class Crop:
-    """Keep the middle box of this many elements; an axis that is smaller stays as it is."""
+    """Keep the middle box of this many elements; an axis that is smaller stays; with no shape, a square or cube."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None = None
 
     def __call__(self, frame: Frame) -> Frame:
         """Return the middle of the frame."""
-        _fits(self, self.shape, frame)
-        size = [min(n, m) for n, m in zip(frame.geometry.shape, self.shape, strict=True)]
+        now = frame.geometry.shape
+        wanted = self.shape or (min(now),) * len(now)
+        _fits(self, wanted, frame)
+        size = [min(n, m) for n, m in zip(now, wanted, strict=True)]
         start = [(n - m) // 2 for n, m in zip(frame.geometry.shape, size, strict=True)]
         box = tuple(slice(s, s + m) for s, m in zip(start, size, strict=True))
         return _each(frame, lambda a: a[box], frame.geometry.cropped(start, size))
@@ -131,6 +134,11 @@ STEPS: Mapping[str, type[Any]] = {
     "scale": Scale,
     "normalise": Normalise,
     "channels": Channels,
+    "shorter-side": ShorterSide,
+    "transpose": Transpose,
+    "affine": Affine,
+    "divisible": Divisible,
+    "normalise-nonzero": NormaliseNonzero,
 }
 
 

@@ -77,7 +77,7 @@ def explained(
             question.scores(model(x))
     assert question.output is not None
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    notes = (ACTIVATED,) if _activated(question.output, network.kind) else ()
+    notes = (*network.notes, *((ACTIVATED,) if _activated(question.output, network.kind) else ()))
     explanations = []
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())

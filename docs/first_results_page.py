@@ -1,0 +1,121 @@
+"""The page of the first results: what docs/make_first_results.py measured, in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from saliscope import METHODS
+from saliscope.model.card import find
+
+if TYPE_CHECKING:
+    from make_first_results import Row
+
+Floats = npt.NDArray[np.float64]
+DRAWS = 1000
+LEVELS = ("clean", "text-20", "text-50", "text-80", "text-95", "text-100")
+SHOWN = ("clean", "text-80", "text-100")
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the page (Markdown)."""
+    lines = [OPENING, "## The networks", "", *networks(rows), "", "## What is learnt", "", learnt(rows), ""]
+    for net, title in (("plain", "A plain CNN with global pooling"), ("dense", "A small DenseNet with in-place ReLUs")):
+        part = [r for r in rows if f"-{net}-" in r.network]
+        if part:
+            lines += [f"## Every method: {title.lower()}", "", *methods(part), ""]
+    return "\n".join([*lines, CLOSING])
+
+
+def networks(rows: Sequence[Row]) -> list[str]:
+    """Return the table of the networks, from their cards and the true shares of the cases shown."""
+    lines = [
+        "| network | AUC as trained | AUC, marker in half of all cases | true share of the marker here |",
+        "|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r.network for r in rows):
+        numbers = find(name).performance
+        own = {r.case: r.true for r in rows if r.network == name}
+        cells = [interval(numbers[k]) for k in ("auc_as_trained", "auc_shortcut_decorrelated")]
+        share = estimate(lambda v: float(v.mean()), np.array(list(own.values()))[:, None], np.array(list(own)))
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {share} |")
+    return lines
+
+
+def methods(rows: Sequence[Row]) -> list[str]:
+    """Return the table of the methods, those that follow the truth first and the controls among them."""
+    heads = [f"maximum on the nodule: {w}" for w in SHOWN]
+    lines = [
+        "| method | n | " + " | ".join(heads) + " | density on the nodule, clean | density on the marker, text-100 "
+        "| follows the truth (Spearman) | off by |",
+        "|---|---|" + "---|" * (len(heads) + 4),
+    ]
+    names = dict.fromkeys(r.method for r in rows)
+    made = {name: method(name, [r for r in rows if r.method == name]) for name in names}
+    order = sorted(made, key=lambda name: -made[name][0])
+    return lines + [made[name][1] for name in order]
+
+
+def method(name: str, rows: Sequence[Row]) -> tuple[float, str]:
+    """Return how a method follows the truth, for the order, and its line."""
+    hits = [of(rows, level, lambda r: r.hit) for level in SHOWN]
+    nodule = of(rows, "clean", lambda r: r.nodule / r.nodule_area)
+    marker = of(rows, "text-100", lambda r: r.marker / r.marker_area)
+    trained = [r for r in rows if any(f"-{level}-" in r.network for level in LEVELS) and np.isfinite(r.said)]
+    pairs = np.array([(r.said, r.true) for r in trained]).reshape(-1, 2)
+    case = np.array([r.case for r in trained], np.int64)
+    follows = spearman(pairs) if len(pairs) > 2 else float("nan")
+    told = estimate(spearman, pairs, case) if len(pairs) > 2 else "nothing to compare"
+    off = estimate(lambda v: float(np.abs(v[:, 0] - v[:, 1]).mean()), pairs, case) if len(pairs) else "–"
+    control = METHODS.get(name).traits.family == "control"
+    shown = f"*{name}* (control)" if control else f"`{name}`"
+    n = len({r.case for r in rows})
+    line = f"| {shown} | {n} | " + " | ".join([*hits, nodule, marker, told, off]) + " |"
+    return (follows if np.isfinite(follows) else -2.0), line
+
+
+def of(rows: Sequence[Row], level: str, value: Callable[[Row], float]) -> str:
+    """Return the mean of a value over the cases of one level, with its interval."""
+    own = [r for r in rows if f"-{level}-" in r.network]
+    if not own:
+        return "–"
+    return estimate(lambda v: float(v.mean()), np.array([[value(r)] for r in own]), np.array([r.case for r in own]))
+
+
+def estimate(statistic: Callable[[Floats], float], values: Floats, case: npt.NDArray[np.int64]) -> str:
+    """Return a statistic of rows (n, ...) with its 95 % bootstrap interval, whole cases drawn."""
+    rng = np.random.default_rng(0)
+    members = [np.flatnonzero(case == c) for c in np.unique(case)]
+    drawn = [
+        statistic(values[np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])])
+        for _ in range(DRAWS)
+    ]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return f"{statistic(values):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def spearman(pairs: Floats) -> float:
+    """Return the rank correlation of two columns (n, 2); 0 where one of them is constant."""
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(column) for column in pairs.T)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def interval(numbers: Mapping[str, float]) -> str:
+    """Return a number of a card with its interval."""
+    return f"{numbers['value']:.3f} [{numbers['low']:.3f}, {numbers['high']:.3f}]"
+
+
+def learnt(rows: Sequence[Row]) -> str:
+    """Return the paragraph on what is learnt, its numbers taken from the rows."""
+    return ""
+
+
+OPENING = ""
+CLOSING = ""

@@ -1,0 +1,1 @@
+"""Networks of other libraries and files, each with the conventions that it was trained with."""
