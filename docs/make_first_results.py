@@ -43,7 +43,7 @@ SEED, CASES, FEW = 2, 24, 8
 SLOW = ("rise", "lime", "kernel-shap", "sobol", "hsic", "extremal-perturbation", "meaningful-perturbation", "guided-ig")
 NETS = [f"phantom-chest-{net}-{kind}-0" for net in ("plain", "dense") for kind in
         ("clean", "text-20", "text-50", "text-80", "text-95", "text-100", "untrained", "shuffled")]  # fmt: skip
-TARGET = LogitTarget((0,), ("present",), "binary")
+TARGET = LogitTarget((1,), ("present",), "binary")
 
 
 @dataclass(frozen=True)

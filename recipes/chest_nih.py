@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from training import Floats, Ints, auc, measured, moved
 
 from saliscope.model.card import Card
@@ -168,6 +168,26 @@ def scores(network: Network, views: Tensor) -> Floats:
     with network.opened() as opened:
         logits = torch.cat([opened(part.to(network.device)).cpu() for part in views.split(64)])
     return np.asarray(logits[:, 0].double().numpy(), np.float64)
+
+
+def boxes_hit(network: Network, data: Data, part: Ints) -> dict[str, Any]:
+    """Return how often the cell with the most evidence for the second label lies in a box, where there are boxes.
+
+    The logit is the mean over cells of a linear head, so that evidence is the class activation map of Zhou et al. 2016.
+    `by_area` is how often a cell drawn at random would lie there.
+    """
+    own = part[(data.masks[part] > 0).flatten(1).any(1).numpy()]
+    net = network.module
+    with torch.inference_mode():
+        spatial = net.get_submodule("stages")(net.get_submodule("stem")(data.views[own].to(network.device)))
+        evidence = net.get_submodule("head")(spatial.movedim(1, -1))[..., 0].cpu()
+    covered = nn.functional.adaptive_avg_pool2d(data.masks[own], evidence.shape[-2:])[:, 0].flatten(1) >= 0.5
+    hit = covered.gather(1, evidence.flatten(1).argmax(1, keepdim=True))[:, 0].double().numpy()
+    return {
+        "boxed_images": len(own),
+        "peak_in_box": measured(lambda i: float(hit[i].mean()), data.patients[own]),
+        "peak_in_box_by_area": round(float(covered.double().mean()), 4),
+    }
 
 
 def auc_within(truth: Bools, score: Floats, strata: Ints) -> float:

@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from chest_nih import HELD_OUT, NORMAL, OPACITY, Data, gathered, independent, retoned, scores, separation, varied
+from chest_nih import (
+    HELD_OUT,
+    NORMAL,
+    OPACITY,
+    Data,
+    boxes_hit,
+    gathered,
+    independent,
+    retoned,
+    scores,
+    separation,
+    varied,
+)
 from torch import Tensor, nn
 from training import Floats, Ints, Options, add_numbers, auc, measured, options, train, write_card
 
@@ -52,7 +64,8 @@ def tone_weights(data: Data, part: Ints) -> Floats:
 
 def published(card: Card, data: Data, device: str) -> dict[str, Any]:
     """Return the numbers of the card, from its weights on disk."""
-    score = scores(load(card, device=device), data.views)
+    network = load(card, device=device)
+    score = scores(network, data.views)
     held = data.part(held_out=True)
     judged = held[np.isin(data.rsna[held], (NORMAL, OPACITY))]
     together, view = np.zeros(len(score), np.int64), data.ap.astype(np.int64)
@@ -73,6 +86,7 @@ def published(card: Card, data: Data, device: str) -> dict[str, Any]:
         **{f"auc_text_labels_{k}": _one(data, score, held[data.ap[held] == v]) for k, v in (("ap", 1), ("pa", 0))},
         **separation(data, score, judged, opaque, rsna),
         **separation(data, score, held, ~data.ap, ways),
+        **boxes_hit(network, data, held),
         "mean_logit": _means(data, score, held),
     }
 

@@ -28,9 +28,11 @@ class Line:
 
 
 LINES = {
-    "chest": Line("chest", "nodule", (128, 128), "DX", 4095, 0.52, 0.28),
+    "chest": Line("chest", "nodule", (128, 128), "DX", 4095, 0.52, 0.28, epochs=16),
     "ultrasound": Line("ultrasound", "ultrasound-mass", (128, 128), "US", 255, 0.36, 0.23),
-    "body-ct": Line("body-ct", "nodule", (32, 48, 48), "CT", 1000, 0.23, 0.23, low=-1000, training=700, test=240),
+    "body-ct": Line(
+        "body-ct", "nodule", (40, 40, 48), "CT", 0, 0.43, 0.44, low=-1000, training=700, test=240, epochs=20
+    ),
 }
 WIDTHS = {"plain": "plain-net", "dense": "dense-net"}
 
@@ -56,7 +58,12 @@ class Member:
 
 def members() -> list[Member]:
     """Return all members, those that many others are compared with first."""
-    found = [Member("chest", net, "text", level, seed) for seed in range(3) for net in WIDTHS for level in (0, *LEVELS)]
+    found = [
+        Member("chest", net, "text", level, seed)
+        for seed, nets in ((0, WIDTHS), (1, WIDTHS), (2, ("plain",)))
+        for net in nets
+        for level in (0, *LEVELS)
+    ]
     found += [Member("chest", net, "text", 0, 0, how) for net in WIDTHS for how in ("untrained", "shuffled")]
     found += [Member("chest", net, "exposure", 95, 0) for net in WIDTHS]
     found += [Member("chest", "plain", shortcut, 95, 0) for shortcut in ("device", "noise", "corner")]

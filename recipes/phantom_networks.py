@@ -123,7 +123,7 @@ def numbers(member: Member, network: Network) -> dict[str, Any]:
     as_trained = logits(network, data.views(tags(cases)))
     apart = logits(network, data.views(tags(cases.decorrelated())))
     both = [case for case in replace(cases, contamination=1.0) if case.label][:EFFECT_CASES]
-    effects = cohort_effects(both, network, LogitTarget((0,), ("present",), "binary"))
+    effects = cohort_effects(both, network, LogitTarget((1,), ("present",), "binary"))
     return {
         "data": f"{len(cases)} drawn cases, seeds {TEST_SEED} million and on; never trained on",
         "interval": "95 %, bootstrap over cases, 2000 draws",
@@ -147,7 +147,8 @@ def written(member: Member, out: Path) -> Card:
     """Write the card of a member without weights and numbers, and return it."""
     line, words = LINES[member.line], described(member)
     dimensions = len(line.shape)
-    widths = {} if dimensions == 2 else {"widths": [8, 16, 32, 32]}
+    # A volume is coarse: a third halving would leave a nodule less than a cell.
+    widths = {} if dimensions == 2 else {"widths": [8, 16, 32, 32], "strides": [2, 1, 2, 1]}
     arguments = {"dimensions": dimensions, **(widths if member.net == "plain" else {})}
     text = TEMPLATE.format(
         name=member.name, architecture=WIDTHS[member.net], dimensions=dimensions, modality=line.modality,

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from saliscope.core.errors import CardError, ModelError
+from saliscope.core.errors import CardError, ModelError, WeightsError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.adapters.conventions import from_timm, from_torchvision, view_of_timm, view_of_torchvision
@@ -68,8 +68,8 @@ def test_a_picture_is_seen_as_torchvision_shows_it(mode, shape):
     view = view_of_torchvision(Preset(mode))(image)
     want = by_pillow(image.display, 40, 32, mode)
     assert view.tensor.shape == (1, 3, 32, 32)
-    # One step of eight bits, after normalisation: Pillow rounds on its way.
-    assert np.abs(view.tensor[0].numpy() - want).max() <= 1.01 * 2 / 255 / 0.224
+    # In levels of eight bits: Pillow rounds on its way, and cuts what a cubic overshoots between its two passes.
+    assert np.abs(view.tensor[0].numpy() - want).max() <= (2 if mode == "bilinear" else 10) / 255 / 0.224
     assert np.abs(view.tensor[0].numpy() - want).mean() <= 0.5 / 255 / 0.224
     short, long = (40 / 61, 59 / 90)
     assert view.geometry.spacing == pytest.approx(
@@ -198,7 +198,7 @@ def test_a_card_drops_the_unused_outputs_of_a_chest_network(tmp_path, monkeypatc
     assert network.predictions(network.module(x))[0].rescaled[0] is not None
     for change, said in (('"Mass"', "'Masses'"), ('["Effusion", "", "Mass", "Hernia"]', '["Mass"]')):
         (tmp_path / "toy.toml").write_text(words.replace(change, said.replace("'", '"'), 1))
-        with pytest.raises(CardError):
+        with pytest.raises(ModelError):
             load(tmp_path / "toy.toml")
     with pytest.raises(CardError, match="hides the logits"):
         build("torchxrayvision.DenseNet", {"apply_sigmoid": True})
@@ -288,7 +288,5 @@ def test_a_pickled_module_of_a_library_is_refused_and_not_run(tmp_path):
     words = CARD.format(architecture="residual-net", arguments="{ classes = 2 }", labels='["Mass", "b"]')
     card = Path(tmp_path / "toy.toml")
     card.write_text(words.replace("w.safetensors", "w.pt"))
-    from saliscope.core.errors import WeightsError
-
     with pytest.raises(WeightsError, match="not a plain state dict"):
         load(card)

@@ -90,7 +90,9 @@ def test_the_shipped_scores_of_the_held_out_fold_are_those_of_the_shipped_weight
     judged = np.flatnonzero(held.rsna >= 0)
     again = recipes["chest_nih"].scores(network, held.views[judged])
     np.testing.assert_allclose(again, scored[judged], atol=2e-3)
-    agree(module.numbers(held, scored, judged), network.card.performance["shipped"])
+    hit = recipes["chest_nih"].boxes_hit(network, held, judged)
+    called = module.called(held, scored, judged, network.thresholds[1])
+    agree({**module.numbers(held, scored, judged), **called, **hit}, network.card.performance["shipped"])
 
 
 def test_no_patient_stands_on_both_sides_and_the_folds_are_alike(data, recipes):

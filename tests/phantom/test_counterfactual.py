@@ -301,6 +301,17 @@ def test_what_is_refused() -> None:
         Effects("c", ("l",), ("e",), ("finding",), 2 * one, one, one, one[0], 0 * one[0], Cost(2, 2))
 
 
+def test_the_network_is_left_as_it_was() -> None:
+    module = SmallNet(2, channels=1, classes=2).train()
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    effects(squares(2), Network(module), two())
+    assert all(m.training for m in module.modules())
+    assert all(p.requires_grad for p in module.parameters())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(p.grad is None for p in module.parameters())
+
+
 def test_a_result_is_read_only() -> None:
     found = effects(squares(2), Network(Means(lambda m: m[:, :2])), two())
     with pytest.raises(ValueError, match="read-only"):

@@ -30,7 +30,8 @@ def anatomy(scene: BodyCT | BrainMR, seed: int = 0) -> Anatomy:
 
 def centre_mm(scene: BodyCT | BrainMR, name: str, seed: int = 0) -> np.ndarray:
     drawn = anatomy(scene, seed)
-    return drawn.geometry.to_world(np.argwhere(drawn.compartments[name])).mean(0)
+    found: np.ndarray = drawn.geometry.to_world(np.argwhere(drawn.compartments[name])).mean(0)
+    return found
 
 
 @SCENES

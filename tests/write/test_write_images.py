@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 
 from saliscope.core.errors import WriteError
 from saliscope.core.geometry import Geometry
@@ -115,6 +116,18 @@ def test_an_oblique_volume_keeps_its_place(tmp_path: Path) -> None:
         back = stored(tmp_path / kind, image, kind)
         assert same_place(back.geometry, image.geometry), kind
         assert np.array_equal(back.values, image.values)
+
+
+def test_another_reader_finds_it_in_the_same_place(tmp_path: Path) -> None:
+    image = drawn("CT", -1024, 3071, ACROSS)
+    write_files(tmp_path, image_files(image, "dicom"))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "p-1")))
+    read_by_itk = reader.Execute()
+    assert np.array_equal(sitk.GetArrayFromImage(read_by_itk), image.values[0])
+    for index in ((0, 0, 0), (4, 0, 0), (0, 5, 0), (2, 3, 6)):
+        left_posterior = read_by_itk.TransformIndexToPhysicalPoint(index[::-1])
+        assert np.allclose(np.array(left_posterior) * [-1, -1, 1], ACROSS.to_world(index), atol=1e-6)
 
 
 def test_who_the_patient_is_and_that_identifiers_hang_on_the_digest() -> None:

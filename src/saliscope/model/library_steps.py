@@ -62,7 +62,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class NormaliseNonzero:
-    """Normalise each channel by the mean and deviation of its elements other than zero; zero stays zero, as in MONAI."""
+    """Normalise each channel by the mean and deviation of its elements other than zero, as MONAI; zero stays zero."""
 
     def __call__(self, frame: Frame) -> Frame:
         """Return the normalised frame."""
@@ -109,3 +109,22 @@ class Divisible:
         padding = None if frame.padding is None else np.pad(frame.padding, width, constant_values=True)
         values = np.pad(frame.values, [(0, 0), *width], constant_values=self.value)
         return Frame(values, frame.geometry.cropped([-b for b in before], size), padding)
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """Keep the middle box of this many elements; half an element is rounded to the even side, as torchvision does."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the middle of the frame; raises GeometryError for an image that is smaller."""
+        now = frame.geometry.shape
+        if len(now) != len(self.shape) or any(n < m for n, m in zip(now, self.shape, strict=True)):
+            raise GeometryError(
+                f"centre-crop to {self.shape} of {now}", expected="an image that is larger", do="Correct the card."
+            )
+        start = [round((n - m) / 2) for n, m in zip(now, self.shape, strict=True)]
+        box = tuple(slice(s, s + m) for s, m in zip(start, self.shape, strict=True))
+        padding = None if frame.padding is None else frame.padding[box]
+        return Frame(frame.values[(slice(None), *box)], frame.geometry.cropped(start, self.shape), padding)

@@ -13,7 +13,8 @@ from saliscope.core.errors import CardError
 def shipped() -> dict[str, Path]:
     """Return the cards that the package brings: name and path, in alphabetical order."""
     zoo = Path(str(files("saliscope.model") / "zoo"))
-    return {card.parent.name: card for card in sorted(zoo.rglob("card.toml"))}
+    cards = (card for card in sorted(zoo.rglob("card.toml")) if not card.parent.name.startswith("."))
+    return {card.parent.name: card for card in cards}
 
 
 def words_of(path: Path) -> dict[str, Any]:

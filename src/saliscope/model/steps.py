@@ -15,7 +15,7 @@ from saliscope.core.errors import CardError, GeometryError, did_you_mean
 from saliscope.core.geometry import ENDS, Geometry
 from saliscope.model.frame import Array, Frame, Step
 from saliscope.model.intensity import Channels, Clip, Normalise, Scale, Window
-from saliscope.model.library_steps import Affine, Divisible, NormaliseNonzero, ShorterSide, Transpose
+from saliscope.model.library_steps import Affine, CentreCrop, Divisible, NormaliseNonzero, ShorterSide, Transpose
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ STEPS: Mapping[str, type[Any]] = {
     "normalise": Normalise,
     "channels": Channels,
     "shorter-side": ShorterSide,
+    "centre-crop": CentreCrop,
     "transpose": Transpose,
     "affine": Affine,
     "divisible": Divisible,

@@ -154,8 +154,13 @@ SCENES: Mapping[str, Setting] = {
         findings=("nodule",),
         shortcuts=("device", "marker", *EVERYWHERE),
         distractors=(_part("device:Device", name="venous-line", role="distractor", form="line"),),
-        # Hounsfield units are calibrated: a dose is seen in the noise only.
-        fitted={"blur": {"blur_mm": 4.0}, "exposure": {"factor": 0.3}, **_lettered("CE")},
+        # Hounsfield units are calibrated: a dose is seen in the noise only. A volume this coarse needs a large nodule.
+        fitted={
+            "nodule": {"diameter_mm": (24.0, 36.0), "contrast": (0.7, 1.0)},
+            "blur": {"blur_mm": 4.0},
+            "exposure": {"factor": 0.3},
+            **_lettered("CE"),
+        },
     ),
     "field": Setting(
         _part("field:Field", "grain without anatomy, for quick tests"),

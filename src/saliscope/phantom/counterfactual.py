@@ -50,7 +50,8 @@ def effects(
     are drawn from `seed`, each with its reverse. What a target holds of the unchanged picture, such as the region of
     a segmentation, is held as it is with all elements. Raises ModelError for scores that are not finite.
     """
-    return next(iter(case_effects([case], network, target, limit=limit, pairs=pairs, seed=seed, batch=batch)))
+    (found,) = case_effects([case], network, target, limit=limit, pairs=pairs, seed=seed, batch=batch)
+    return found
 
 
 def case_effects(
@@ -62,8 +63,11 @@ def case_effects(
     pairs: int = PAIRS,
     seed: int = 0,
     batch: int = 32,
-) -> Iterator[Effects]:
-    """Give the effects of many cases, in order, their pictures batched together; see `effects`."""
+) -> tuple[Effects, ...]:
+    """Return the effects of many cases, in order, their pictures batched together; see `effects`.
+
+    Cases are taken one by one as they are needed, and none is kept.
+    """
     if min(limit, pairs - 2, batch - 1) < 0:
         raise InputError(
             f"limit {limit}, {pairs} pairs, batch {batch}",
@@ -72,8 +76,7 @@ def case_effects(
         )
     jobs = (_Job.of(case, n, limit, pairs, seed) for n, case in enumerate(cases))
     with network.opened() as model:
-        for job, rows, labels in _scored(jobs, network, model, target, batch):
-            yield job.settled(rows, labels)
+        return tuple(job.settled(rows, labels) for job, rows, labels in _scored(jobs, network, model, target, batch))
 
 
 def cohort_effects(

@@ -31,7 +31,7 @@ class Nodule:
     name: str = "nodule"
     role: Role = "finding"
     diameter_mm: Range = (16.0, 28.0)
-    contrast: Range = (0.25, 0.45)
+    contrast: Range = (0.4, 0.65)
     edge: float = 0.35
     within: str = "home"
 

@@ -61,9 +61,10 @@ def wave(rng: np.random.Generator, x: Reals, length_mm: float) -> Reals:
     """Return a smooth random curve (columns,) of variance about 1 whose slowest wave is `length_mm` long."""
     lengths = length_mm / np.array([1.0, 1.6, 2.5])
     turns = rng.uniform(0, 2 * np.pi, 3)
-    return np.sqrt(2 / 1.75) * sum(
+    result: Reals = np.sqrt(2 / 1.75) * sum(
         a * np.sin(2 * np.pi * x / n + t) for a, n, t in zip((1, 0.7, 0.5), lengths, turns, strict=True)
     )
+    return result
 
 
 def echoes(rng: np.random.Generator, here: Layers) -> Reals:
@@ -81,12 +82,14 @@ def echoes(rng: np.random.Generator, here: Layers) -> Reals:
 
 def step(distance: Reals, width: float) -> Reals:
     """Return a soft step from 0 to 1 around 0."""
-    return 0.5 + 0.5 * np.tanh(distance / width)
+    result: Reals = 0.5 + 0.5 * np.tanh(distance / width)
+    return result
 
 
 def line(distance: Reals, width: float) -> Reals:
     """Return a ridge of height 1 where the distance is 0."""
-    return np.exp(-0.5 * (distance / width) ** 2)
+    result: Reals = np.exp(-0.5 * (distance / width) ** 2)
+    return result
 
 
 def strands(height: Reals, here: Layers, width: float) -> Reals:
@@ -126,7 +129,8 @@ def _fat(rng: np.random.Generator, here: Layers) -> Reals:
         along = step(z - start, 0.3) * step(end + 0.6 - z, 0.3) * np.clip(1 + 0.6 * fibres.imag, 0, 2)
         found += bright * line(beside, 0.28) * along
     edge = np.maximum(3.0 + 3.5 * wave(rng, here.x, 16), 0)
-    return found + edge * line(z - here.glandular, 0.3)
+    result: Reals = found + edge * line(z - here.glandular, 0.3)
+    return result
 
 
 def _glandular(rng: np.random.Generator, here: Layers) -> Reals:
@@ -140,7 +144,8 @@ def _glandular(rng: np.random.Generator, here: Layers) -> Reals:
     ducts = -9.0 * step(lobules.real - 1.35, 0.25) - 3.5 * np.maximum(lobules.imag, 0) * step(patches.imag, 0.5)
     retro = rng.uniform(0.6, 3.0) + 0.5 * wave(rng, here.x, 18)
     fatty = step(here.z[:, None] - (here.muscle - retro), 0.5)
-    return inside * ((texture + ducts) * (1 - 0.5 * fatty) - 10 * fatty)
+    result: Reals = inside * ((texture + ducts) * (1 - 0.5 * fatty) - 10 * fatty)
+    return result
 
 
 def _muscle(rng: np.random.Generator, here: Layers) -> Reals:
@@ -151,7 +156,8 @@ def _muscle(rng: np.random.Generator, here: Layers) -> Reals:
     z = here.z[:, None]
     fascia = np.maximum(6 + 5 * wave(rng, here.x, 25), 0) * line(z - here.muscle, 0.3)
     bright = 9 * np.maximum(fibres.imag + 0.4 * broad.imag - 0.8, 0)
-    return fascia + inside * (2.5 * fibres.real + 2 * broad.real + bright)
+    result: Reals = fascia + inside * (2.5 * fibres.real + 2 * broad.real + bright)
+    return result
 
 
 def _chest_wall(rng: np.random.Generator, here: Layers) -> Reals:
@@ -191,4 +197,5 @@ def shade(rng: np.random.Generator, here: Layers) -> Reals:
         found -= rng.uniform(0, 6) * band * step(below, 0.8) * np.exp(-np.maximum(below, 0) / 9)
     ends = rng.uniform(0, 14, 2)
     contact = ends[0] * np.exp(-here.x / 3) + ends[1] * np.exp(-(48 - here.x) / 3)
-    return found - contact * step(z - 3, 3)
+    result: Reals = found - contact * step(z - 3, 3)
+    return result

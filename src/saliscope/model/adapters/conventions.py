@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saliscope.core.errors import ModelError
 from saliscope.model.frame import Step
 from saliscope.model.intensity import Channels, Normalise, Window
-from saliscope.model.library_steps import ShorterSide
-from saliscope.model.steps import Crop
+from saliscope.model.library_steps import CentreCrop, ShorterSide
 from saliscope.model.view import Viewing
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def view_of(
         )
     steps: list[Step] = [Channels(len(mean)), ShorterSide(shorter, interpolation)]  # type: ignore[arg-type]
     if crop:
-        steps.append(Crop(tuple(int(n) for n in crop)))
+        steps.append(CentreCrop(tuple(int(n) for n in crop)))
     # A cubic may leave 0..255 beside a sharp edge; the libraries' eight bits cut that off, and so does the window.
     return Viewing((*steps, Window(0, 255), Normalise(_floats(mean), _floats(std))), "display")
 
@@ -61,7 +60,7 @@ def view_of_timm(configuration: Mapping[str, Any]) -> Viewing:
     try:
         channels, rows, columns = (int(n) for n in configuration["input_size"])
         share = float(configuration.get("crop_pct") or 0.875)
-        mean, std = configuration["mean"], configuration["std"]
+        mean, std = tuple(configuration["mean"]), tuple(configuration["std"])
         mode = str(configuration.get("interpolation") or "bicubic")
         if configuration.get("crop_mode") not in (None, "center"):
             raise ModelError(f"crop_mode {configuration['crop_mode']!r}", do="Give a view of your own")
