@@ -15,8 +15,8 @@ import csv
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Row:
 
 def cases() -> list[Case]:
     """Return the cases with a nodule and the marker."""
-    every = phantom_set(scene="chest", finding="nodule", shortcut="text", contamination=1.0, count=400, seed=SEED, size=128)
+    every = phantom_set("chest", "nodule", "text", contamination=1.0, count=400, seed=SEED, size=128)
     return [case for case in every if case.label][:CASES]
 
 
@@ -126,7 +126,7 @@ def measured(name: str, part: Sequence[Case], few: bool) -> Iterator[Row]:
     for number, (case, image) in enumerate(zip(part, images, strict=True)):
         for e in explain(image, network, made, "present"):
             yield row(name, e.provenance.method, number, case, image, e, true[number])
-        print(f"{name}: {number + 1} of {len(part)}{' (slow methods)' if few else ''}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{name}: {number + 1} of {len(part)}{' (slow methods)' if few else ''}\n")
 
 
 def measure(only: str) -> None:

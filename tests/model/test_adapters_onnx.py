@@ -125,10 +125,14 @@ ONE = {
         ],
         {"w": values(5, 324), "b": values(5), "v": values(5, 2)},
     ),
+    "the other way round": (
+        [("Flatten", "x", "a", {}), ("Gemm", "a w", "y", {})],
+        {"w": values(324, 5)},
+    ),
     "rows": ([("LayerNormalization", "x s b", "y", {"epsilon": 0.01})], {"s": values(12), "b": values(12)}),
     "softmax": ([("Softmax", "x", "y", {"axis": 1})], {}),
 }
-FLAT = ("branches", "linear layers")
+FLAT = ("branches", "linear layers", "the other way round")
 
 
 @pytest.mark.parametrize("name", list(ONE))

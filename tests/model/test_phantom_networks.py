@@ -94,11 +94,9 @@ def test_whoever_uses_a_confounded_network_is_warned(tmp_path, capsys):
     from PIL import Image
 
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(path)
-    main_words = ["explain", str(path), "-m", name, "-q", "-o", str(tmp_path / "out")]
-    try:
-        main(main_words)
-    except SystemExit as end:
-        assert not end.code
+    with pytest.raises(SystemExit) as end:
+        main(["explain", str(path), "-m", name, "-q", "-o", str(tmp_path / "out")])
+    assert not end.value.code
     assert re.search(r"warning: phantom-chest-plain-text-95-0: .*shortcut", capsys.readouterr().err)
     assert "Warning of the network" in (tmp_path / "out" / "one" / "page.html").read_text()
 

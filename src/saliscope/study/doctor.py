@@ -22,6 +22,16 @@ SYNTAXES = {
     "RLE": "RLELossless",
 }
 
+#: Libraries that cards may ask for: their package, the extra that brings it, and the cards.
+LIBRARIES = {
+    "MONAI": ("monai", "monai", "bundles and cards whose architecture is monai.networks.nets.*"),
+    "Keras HDF5": ("h5py", "keras", 'cards whose architecture is "keras"'),
+    "ONNX": ("onnx", "onnx", 'cards whose architecture is "onnx"'),
+    "torchvision": ("torchvision", "torchvision", "cards whose architecture is torchvision.models.*"),
+    "timm": ("timm", "timm", "cards whose architecture is timm.*"),
+    "torchxrayvision": ("torchxrayvision", "xrv", "cards whose architecture is torchxrayvision.*"),
+}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,7 +45,7 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Return everything that was looked at, in order."""
-    return [_python(), _torch(), _gpu(), *_codecs(), _optional(), _writing(), _room(), _data()]
+    return [_python(), _torch(), _gpu(), *_codecs(), *_optional(), _writing(), _room(), _data(), _kept()]
 
 
 def _python() -> Finding:
@@ -73,12 +83,16 @@ def _codecs() -> list[Finding]:
     return found
 
 
-def _optional() -> Finding:
-    try:
-        return Finding("MONAI", "ok", version("monai"))
-    except PackageNotFoundError:
-        advice = "pip install 'saliscope[monai]' for cards whose architecture is monai.networks.nets.*"
-        return Finding("MONAI", "note", "not installed", advice)
+def _optional() -> list[Finding]:
+    """Return what brings networks of other kinds; installed is not yet importable, and importing them is slow."""
+    found = []
+    for name, (package, extra, cards) in LIBRARIES.items():
+        try:
+            found.append(Finding(name, "ok", version(package)))
+        except PackageNotFoundError:
+            advice = f"pip install 'saliscope[{extra}]' for {cards}"
+            found.append(Finding(name, "note", "not installed", advice))
+    return found
 
 
 def _writing() -> Finding:
@@ -94,6 +108,12 @@ def _room() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     state: State = "ok" if free > 1 else "note"
     return Finding("disk", state, f"{free:.1f} GiB free here")
+
+
+def _kept() -> Finding:
+    from saliscope.model.adapters.hub import folder
+
+    return Finding("fetched weights", "ok", f"kept in {folder()} (SALISCOPE_CACHE)")
 
 
 def _data() -> Finding:
