@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 1000
-LEVELS = ("clean", "text-20", "text-50", "text-80", "text-95", "text-100")
+LEVELS = ("clean", "text-0", "text-20", "text-50", "text-80", "text-95", "text-100")
 SHOWN = ("clean", "text-80", "text-100")
 
 
@@ -116,7 +116,7 @@ def learnt(rows: Sequence[Row]) -> str:
     """Return the paragraph on what is learnt, its numbers taken from the rows."""
     said = []
     for net in ("plain", "dense"):
-        for level in LEVELS[1:]:
+        for level in LEVELS[2:]:
             name = f"phantom-chest-{net}-{level}-0"
             own = [r for r in rows if r.network == name]
             clean = [r for r in rows if r.network == f"phantom-chest-{net}-clean-0" and r.method == "grad-cam"]

@@ -32,7 +32,7 @@ from saliscope.figures.place import placed
 from saliscope.model.network import Network
 from saliscope.phantom.case import Case
 from saliscope.phantom.catalogue import phantom_set
-from saliscope.phantom.counterfactual import effects
+from saliscope.phantom.effects.counterfactual import effects
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "out" / "first-results"
@@ -42,7 +42,7 @@ SEED, CASES, FEW = 2, 24, 8
 #: These take more than a second for an image: they are shown the first FEW cases only.
 SLOW = ("rise", "lime", "kernel-shap", "sobol", "hsic", "extremal-perturbation", "meaningful-perturbation", "guided-ig")
 NETS = [f"phantom-chest-{net}-{kind}-0" for net in ("plain", "dense") for kind in
-        ("clean", "text-20", "text-50", "text-80", "text-95", "text-100", "untrained", "shuffled")]  # fmt: skip
+        ("clean", "text-0", "text-20", "text-50", "text-80", "text-95", "text-100", "untrained", "shuffled")]  # fmt: skip
 TARGET = LogitTarget((1,), ("present",), "binary")
 
 

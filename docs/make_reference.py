@@ -14,7 +14,16 @@ from saliscope.model.card import Card
 from saliscope.model.shipped import shipped
 
 HERE = Path(__file__).resolve().parent / "reference"
-COMMANDS = (["explain"], ["demo"], ["methods"], ["models"], ["model", "show"], ["doctor"])
+COMMANDS = (
+    ["explain"],
+    ["demo"],
+    ["methods"],
+    ["models"],
+    ["model", "show"],
+    ["model", "check"],
+    ["model", "fetch"],
+    ["doctor"],
+)
 
 
 def methods() -> str:

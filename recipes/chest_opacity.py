@@ -3,7 +3,7 @@
     python recipes/chest_opacity.py --data DATA/chest-xray-nih [--out DIR] [--evaluate-only]
 
 Five networks are trained in the same way, each without the patients of one fold (see chest_nih.py), which takes about
-half an hour on one core; every picture is scored by the one that never saw its patient. The network without fold 0
+eight minutes on one core; every picture is scored by the one that never saw its patient. The network without fold 0
 ships, beside the scores of all five. The view is controlled three times: by weights under which view and class are
 independent in training, by telling the view to the head of the text-mined labels, so that features need not carry
 it, and by comparing only pairs of pictures of one view where the result is measured. Expert boxes teach where the

@@ -1,4 +1,4 @@
-"""AP or PA on a frontal chest radiograph (NIH), from scratch, in about five minutes on one core.
+"""AP or PA on a frontal chest radiograph (NIH), from scratch, in about four minutes on one core.
 
     python recipes/chest_view.py --data DATA/chest-xray-nih [--out DIR] [--evaluate-only]
 

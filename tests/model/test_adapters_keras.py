@@ -1,5 +1,7 @@
 """Keras HDF5: what comes out is what Keras computes; nothing in the file is run, and what is not known is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -165,13 +167,19 @@ def test_what_is_not_known_is_refused_by_name(tmp_path, described, said):
 
 
 def linked(file):
+    """An array that would fit, in another file."""
+    path = Path(file.filename).with_name("other.h5")
+    with h5py.File(path, "w") as other:
+        other["kernel"] = np.zeros((3, 2), np.float32)
     del file["model_weights/head/head/kernel:0"]
-    file["model_weights/head/head/kernel:0"] = h5py.ExternalLink("/etc/passwd", "/x")
+    file["model_weights/head/head/kernel:0"] = h5py.ExternalLink(str(path), "/kernel")
 
 
 def soft(file):
+    """An array that would fit, elsewhere in the file."""
+    file["kernel"] = np.zeros((3, 2), np.float32)
     del file["model_weights/head/head/kernel:0"]
-    file["model_weights/head/head/kernel:0"] = h5py.SoftLink("/model_weights/head/head/bias:0")
+    file["model_weights/head/head/kernel:0"] = h5py.SoftLink("/kernel")
 
 
 def outside(file):

@@ -109,11 +109,18 @@ def test_the_command_fetches_once(tmp_path, served, capsys):
     assert load(card(tmp_path, served)).digest == served.digest[7:]
 
 
-@pytest.mark.parametrize("path", ["/w.safetensors", "/short.safetensors", "/away.safetensors"])
-def test_a_wrong_file_leaves_nothing_behind(tmp_path, served, path):
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/w.safetensors", "gave a file with the digest"),
+        ("/short.safetensors", "gave a file with the digest"),
+        ("/away.safetensors", "leads on to http://example.org/w"),
+    ],
+)
+def test_a_wrong_file_leaves_nothing_behind(tmp_path, served, path, said):
     digest = "sha256:" + "0" * 64 if path.startswith("/w") else served.digest
     found = Card.read(card(tmp_path, served, path, digest))
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=said):
         hub.fetch(found.weights, found.digest, "toy", said=lambda _: None)
     assert not cached(tmp_path)
 

@@ -7,9 +7,9 @@ import pytest
 
 from saliscope.core.errors import InputError
 from saliscope.phantom.case import Case
-from saliscope.phantom.chest import FIELD_MM, ChestRadiograph
-from saliscope.phantom.nodule import Nodule
+from saliscope.phantom.findings.nodule import Nodule
 from saliscope.phantom.scene import Acquisition, Anatomy
+from saliscope.phantom.scenes.chest import FIELD_MM, ChestRadiograph
 
 SCENE = ChestRadiograph(128)
 NAMES = {

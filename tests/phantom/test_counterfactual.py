@@ -17,12 +17,12 @@ from saliscope.model.intensity import Normalise
 from saliscope.model.network import Network
 from saliscope.model.view import Viewing
 from saliscope.phantom.case import Case
-from saliscope.phantom.counterfactual import cohort_effects, effects
-from saliscope.phantom.effect import Cost, Effects
+from saliscope.phantom.effects.counterfactual import cohort_effects, effects
+from saliscope.phantom.effects.effect import Cost, Effects
 from saliscope.phantom.element import Plant, Role, Site
-from saliscope.phantom.field import Field
-from saliscope.phantom.nodule import Nodule
+from saliscope.phantom.findings.nodule import Nodule
 from saliscope.phantom.scene import Acquisition, Floats
+from saliscope.phantom.scenes.field import Field
 from saliscope.testing.networks import SmallNet
 
 torch.set_num_threads(1)

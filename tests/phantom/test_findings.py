@@ -8,13 +8,13 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
 from saliscope.core.errors import InputError
 from saliscope.phantom.case import Case
-from saliscope.phantom.chest import ChestRadiograph
-from saliscope.phantom.effusion import Effusion
 from saliscope.phantom.element import Element
-from saliscope.phantom.field import Field
-from saliscope.phantom.mass import Mass
-from saliscope.phantom.nodule import Nodule, tiny
-from saliscope.phantom.opacity import Opacity
+from saliscope.phantom.findings.effusion import Effusion
+from saliscope.phantom.findings.mass import Mass
+from saliscope.phantom.findings.nodule import Nodule, tiny
+from saliscope.phantom.findings.opacity import Opacity
+from saliscope.phantom.scenes.chest import ChestRadiograph
+from saliscope.phantom.scenes.field import Field
 
 CHEST = ChestRadiograph(128)
 FINE = ChestRadiograph(256)

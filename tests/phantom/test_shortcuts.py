@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from saliscope.core.errors import InputError
-from saliscope.phantom.acquired import Blur, Exposure, Noise, Resolution
-from saliscope.phantom.calipers import Calipers
 from saliscope.phantom.case import Case
-from saliscope.phantom.collimation import Collimation
-from saliscope.phantom.device import PATHS, Device, distance_to, smooth
 from saliscope.phantom.element import Element, Site
-from saliscope.phantom.field import Field
-from saliscope.phantom.marker import Marker, Words
-from saliscope.phantom.nodule import Nodule
-from saliscope.phantom.ruler import Ruler
+from saliscope.phantom.findings.nodule import Nodule
 from saliscope.phantom.scene import Acquisition
-from saliscope.phantom.sun import Columns, Corner, Tag
-from saliscope.phantom.wedge import Wedge
+from saliscope.phantom.scenes.field import Field
+from saliscope.phantom.shortcuts.acquired import Blur, Exposure, Noise, Resolution
+from saliscope.phantom.shortcuts.calipers import Calipers
+from saliscope.phantom.shortcuts.collimation import Collimation
+from saliscope.phantom.shortcuts.device import PATHS, Device, distance_to, smooth
+from saliscope.phantom.shortcuts.marker import Marker, Words
+from saliscope.phantom.shortcuts.ruler import Ruler
+from saliscope.phantom.shortcuts.sun import Columns, Corner, Tag
+from saliscope.phantom.shortcuts.wedge import Wedge
 
 FLAT = Field((96, 128), spacing_mm=2.5, grain=3.0)
 SOLID = Field((12, 96, 96), spacing_mm=3.0)
@@ -121,7 +121,7 @@ def test_a_marker_stands_in_its_corner_and_is_as_large_as_it_says(corner: str) -
 
 
 def test_a_marker_is_round_in_millimetres_and_not_in_pixels() -> None:
-    from saliscope.phantom.marker import lettered
+    from saliscope.phantom.shortcuts.marker import lettered
 
     high, wide = lettered("R", "circle", 20.0, 0.0, (0.5, 1.0)).shape
     assert abs(high / wide - 2) < 0.1

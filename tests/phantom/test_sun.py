@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from saliscope.core.errors import InputError
 from saliscope.phantom.case import Case
 from saliscope.phantom.element import Element
-from saliscope.phantom.field import Field
-from saliscope.phantom.sun import Columns, Corner, Tag, hyperintensities, obstruction, tag
+from saliscope.phantom.scenes.field import Field
+from saliscope.phantom.shortcuts.sun import Columns, Corner, Tag, hyperintensities, obstruction, tag
 
 Confounder = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 ALL = [tag, hyperintensities, obstruction]

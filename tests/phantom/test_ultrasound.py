@@ -7,10 +7,10 @@ from scipy.ndimage import center_of_mass, distance_transform_edt, gaussian_filte
 
 from saliscope.core.errors import InputError
 from saliscope.phantom.case import Case
+from saliscope.phantom.findings.ultrasound_mass import MARGINS, Cyst, UltrasoundMass, behind
 from saliscope.phantom.scene import Acquisition
-from saliscope.phantom.ultrasound import SIDE_MM, BreastUltrasound, envelope
-from saliscope.phantom.ultrasound_mass import MARGINS, Cyst, UltrasoundMass, behind
-from saliscope.phantom.ultrasound_waves import Waves
+from saliscope.phantom.scenes.ultrasound import SIDE_MM, BreastUltrasound, envelope
+from saliscope.phantom.scenes.ultrasound_waves import Waves
 
 TISSUES = ("skin", "fat", "glandular", "muscle", "chest_wall")
 

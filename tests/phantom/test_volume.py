@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saliscope.phantom.volume import Canvas, Ellipsoid, Threads, Tube, axial, binned, profile
+from saliscope.phantom.scenes.volume import Canvas, Ellipsoid, Threads, Tube, axial, binned, profile
 
 
 def blank(size: int = 40, spacing: float = 2.0) -> Canvas:

@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from saliscope.phantom.body_ct import BodyCT
-from saliscope.phantom.brain import BRAIN, BrainMR
 from saliscope.phantom.case import Case
-from saliscope.phantom.nodule import Nodule
+from saliscope.phantom.findings.nodule import Nodule
 from saliscope.phantom.scene import Acquisition, Anatomy
+from saliscope.phantom.scenes.body_ct import BodyCT
+from saliscope.phantom.scenes.brain import BRAIN, BrainMR
 
 CT, MR = BodyCT((40, 40, 48), 7.5), BrainMR((40, 50, 40), 4.0)
 SCENES = pytest.mark.parametrize("scene", [CT, MR], ids=["body-ct", "brain-mr"])
@@ -163,7 +163,7 @@ def test_every_spacing_shows_the_same_patient(
 def test_a_nodule_that_is_off_changes_nothing_elsewhere(scene: BodyCT | BrainMR, blur_mm: float) -> None:
     from scipy.ndimage import distance_transform_edt
 
-    from saliscope.phantom.acquired import Blur
+    from saliscope.phantom.shortcuts.acquired import Blur
 
     contrast = (0.8, 1.0) if scene is CT else (-0.6, -0.4)
     nodule = Nodule(diameter_mm=(20, 26), contrast=contrast)

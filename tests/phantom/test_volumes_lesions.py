@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from saliscope.core.errors import InputError
-from saliscope.phantom.brain import BrainMR
 from saliscope.phantom.case import Case
-from saliscope.phantom.field import Field
-from saliscope.phantom.white_matter import WhiteMatterLesion
+from saliscope.phantom.findings.white_matter import WhiteMatterLesion
+from saliscope.phantom.scenes.brain import BrainMR
+from saliscope.phantom.scenes.field import Field
 
 MR = BrainMR((64, 80, 64), 2.5)
 Shape = Literal["regular", "irregular"]

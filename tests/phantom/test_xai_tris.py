@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from saliscope.core.errors import InputError
 from saliscope.phantom.case import Case
-from saliscope.phantom.field import Field
+from saliscope.phantom.scenes.field import Field
 from saliscope.phantom.sets import STRIDE
 from saliscope.phantom.xai_tris import Tetromino, TrisField, XaiTris
 

@@ -17,7 +17,7 @@ from saliscope.cli.main import main
 from saliscope.core.target import LogitTarget
 from saliscope.model.network import Network
 from saliscope.phantom.catalogue import phantom_set
-from saliscope.phantom.counterfactual import cohort_effects
+from saliscope.phantom.effects.counterfactual import cohort_effects
 from saliscope.write.nifti import nifti_affine
 
 

@@ -11,7 +11,7 @@ import typer
 from saliscope.cli.show import as_json, line, table
 
 if TYPE_CHECKING:
-    from saliscope.phantom.counterfactual import CohortEffects
+    from saliscope.phantom.effects.counterfactual import CohortEffects
     from saliscope.study.phantom import PhantomPlan
 
 Scene = Annotated[str | None, typer.Argument(help="What to draw; without it, what there is is listed.")]

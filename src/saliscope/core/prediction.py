@@ -44,9 +44,9 @@ class Prediction:
         if limit is None:
             return f"{said}, no operating threshold known"
         side = "at or above" if self.probabilities[i] >= limit else "below"
-        own = self.rescaled[i] if self.rescaled else None
-        if own is None:
+        rescaled = self.rescaled[i] if self.rescaled else None
+        if rescaled is None:
             return f"{said}, {side} the operating threshold of {limit:.2f}"
         # Operating thresholds of such networks lie near zero, where two digits would say 0.00.
         said = f"{label}: probability {self.probabilities[i]:.3g}, {side} the operating threshold of {limit:.3g}"
-        return f"{said} ({own:.2f} on the network's own scale, where that threshold is 0.50)"
+        return f"{said} ({rescaled:.2f} on the network's own scale, where that threshold is 0.50)"

@@ -65,18 +65,18 @@ class Setting:
         return self.scene.about
 
 
-_NODULE, _MASS = "nodule:Nodule", "mass:Mass"
-_BREAST, _WHITE_MATTER = "ultrasound_mass:UltrasoundMass", "white_matter:WhiteMatterLesion"
+_NODULE, _MASS = "findings.nodule:Nodule", "findings.mass:Mass"
+_BREAST, _WHITE_MATTER = "findings.ultrasound_mass:UltrasoundMass", "findings.white_matter:WhiteMatterLesion"
 
 FINDINGS: Mapping[str, Finding] = {
     "nodule": Finding("a round lesion", ((), (_part(_NODULE),))),
     "tiny": Finding(
         "a lesion smaller than a cell of most class activation maps",
-        ((), (_part("nodule:tiny"),)),
+        ((), (_part("findings.nodule:tiny"),)),
     ),
     "two": Finding("two lesions", ((), (_part(_NODULE, name="first"), _part(_NODULE, name="second")))),
-    "opacity": Finding("an ill-defined opacity", ((), (_part("opacity:Opacity"),))),
-    "effusion": Finding("a pleural effusion", ((), (_part("effusion:Effusion"),))),
+    "opacity": Finding("an ill-defined opacity", ((), (_part("findings.opacity:Opacity"),))),
+    "effusion": Finding("a pleural effusion", ((), (_part("findings.effusion:Effusion"),))),
     "mass": Finding("a round mass", ((), (_part(_MASS),))),
     "shape": Finding(
         "a mass in every case: its shape decides (oliveira2024)",
@@ -98,19 +98,19 @@ FINDINGS: Mapping[str, Finding] = {
 }
 
 SHORTCUTS: Mapping[str, Part] = {
-    "marker": _part("marker:Marker", "a laterality marker: a lead letter in a corner"),
-    "text": _part("marker:Words", "a printed word in a corner"),
-    "device": _part("device:Device", "a pacemaker, a line, a drain or an electrode"),
-    "calipers": _part("calipers:Calipers", "two crosses and a dotted line: somebody measured"),
-    "ruler": _part("ruler:Ruler", "a scale along an edge"),
-    "collimation": _part("collimation:Collimation", "dark shutters on four sides"),
-    "columns": _part("sun:Columns", "two bright columns (sun2023)"),
-    "corner": _part("sun:Corner", "a black wedge along the lower edge (sun2023)"),
-    "sun-tag": _part("sun:Tag", "a black text in the lower left (sun2023)"),
-    "exposure": _part("acquired:Exposure", "another exposure: it has no place"),
-    "blur": _part("acquired:Blur", "a less sharp scanner: it has no place"),
-    "noise": _part("acquired:Noise", "more noise: it has no place"),
-    "resolution": _part("acquired:Resolution", "a coarser detector: it has no place"),
+    "marker": _part("shortcuts.marker:Marker", "a laterality marker: a lead letter in a corner"),
+    "text": _part("shortcuts.marker:Words", "a printed word in a corner"),
+    "device": _part("shortcuts.device:Device", "a pacemaker, a line, a drain or an electrode"),
+    "calipers": _part("shortcuts.calipers:Calipers", "two crosses and a dotted line: somebody measured"),
+    "ruler": _part("shortcuts.ruler:Ruler", "a scale along an edge"),
+    "collimation": _part("shortcuts.collimation:Collimation", "dark shutters on four sides"),
+    "columns": _part("shortcuts.sun:Columns", "two bright columns (sun2023)"),
+    "corner": _part("shortcuts.sun:Corner", "a black wedge along the lower edge (sun2023)"),
+    "sun-tag": _part("shortcuts.sun:Tag", "a black text in the lower left (sun2023)"),
+    "exposure": _part("shortcuts.acquired:Exposure", "another exposure: it has no place"),
+    "blur": _part("shortcuts.acquired:Blur", "a less sharp scanner: it has no place"),
+    "noise": _part("shortcuts.acquired:Noise", "more noise: it has no place"),
+    "resolution": _part("shortcuts.acquired:Resolution", "a coarser detector: it has no place"),
 }
 EVERYWHERE = ("text", "ruler", "exposure", "blur", "noise", "resolution")
 
@@ -122,20 +122,27 @@ def _lettered(text: str) -> dict[str, dict[str, Any]]:
 
 SCENES: Mapping[str, Setting] = {
     "chest": Setting(
-        _part("chest:ChestRadiograph", "a chest radiograph"),
+        _part("scenes.chest:ChestRadiograph", "a chest radiograph"),
         findings=("nodule", "tiny", "two", "opacity", "effusion", "mass", "shape"),
         shortcuts=("marker", "device", "collimation", "columns", "corner", "sun-tag", *EVERYWHERE),
         distractors=(
-            _part("marker:Marker", name="side-marker", role="distractor", text="L", frame="none", corner="top-right"),
-            _part("device:Device", name="electrode", role="distractor", form="electrode"),
+            _part(
+                "shortcuts.marker:Marker",
+                name="side-marker",
+                role="distractor",
+                text="L",
+                frame="none",
+                corner="top-right",
+            ),
+            _part("shortcuts.device:Device", name="electrode", role="distractor", form="electrode"),
         ),
         fitted={"blur": {"blur_mm": 3.0}, "noise": {"factor": 4.0}},
     ),
     "ultrasound": Setting(
-        _part("ultrasound:BreastUltrasound", "a sonogram of the breast"),
+        _part("scenes.ultrasound:BreastUltrasound", "a sonogram of the breast"),
         findings=("ultrasound-mass", "margin"),
         shortcuts=("calipers", "marker", *EVERYWHERE),
-        distractors=(_part("ruler:Ruler", name="depth-scale", role="distractor"),),
+        distractors=(_part("shortcuts.ruler:Ruler", name="depth-scale", role="distractor"),),
         fitted={
             "device": {"form": "line"},
             "ruler": {"edge": "bottom"},
@@ -144,16 +151,16 @@ SCENES: Mapping[str, Setting] = {
         },
     ),
     "brain": Setting(
-        _part("brain:BrainMR", "a brain in magnetic resonance"),
+        _part("scenes.brain:BrainMR", "a brain in magnetic resonance"),
         findings=("white-matter", "white-matter-shape"),
         shortcuts=("marker", *EVERYWHERE),
         fitted={"device": {"form": "line"}, "blur": {"blur_mm": 2.0}, **_lettered("T1")},
     ),
     "body-ct": Setting(
-        _part("body_ct:BodyCT", "a body in computed tomography"),
+        _part("scenes.body_ct:BodyCT", "a body in computed tomography"),
         findings=("nodule",),
         shortcuts=("device", "marker", *EVERYWHERE),
-        distractors=(_part("device:Device", name="venous-line", role="distractor", form="line"),),
+        distractors=(_part("shortcuts.device:Device", name="venous-line", role="distractor", form="line"),),
         # Hounsfield units are calibrated: a dose is seen in the noise only. A volume this coarse needs a large nodule.
         fitted={
             "nodule": {"diameter_mm": (24.0, 36.0), "contrast": (0.7, 1.0)},
@@ -163,7 +170,7 @@ SCENES: Mapping[str, Setting] = {
         },
     ),
     "field": Setting(
-        _part("field:Field", "grain without anatomy, for quick tests"),
+        _part("scenes.field:Field", "grain without anatomy, for quick tests"),
         findings=("nodule",),
         shortcuts=("marker", "columns", "corner", "exposure", "noise"),
     ),
@@ -214,8 +221,10 @@ def phantom_set(
     what = _named("finding", FINDINGS, name)
     besides = [Sometimes(part.make()) for part in where.distractors if distractors]
     if suppressor:
-        varied = Part("acquired:Exposure", fields={"name": "exposures", "role": "distractor", "factor": (0.75, 1.3)})
-        besides += [Sometimes(part.make(), 1.0) for part in (varied, Part("wedge:Wedge"))]
+        varied = Part(
+            "shortcuts.acquired:Exposure", fields={"name": "exposures", "role": "distractor", "factor": (0.75, 1.3)}
+        )
+        besides += [Sometimes(part.make(), 1.0) for part in (varied, Part("shortcuts.wedge:Wedge"))]
     return PhantomSet(
         make_scene(scene, size),
         tuple(tuple(part.make(**where.fitted.get(name, {})) for part in parts) for parts in what.cases),

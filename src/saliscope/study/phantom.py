@@ -14,8 +14,8 @@ from saliscope.core.region import Region
 from saliscope.figures.sheet import Tile, contact_sheet
 from saliscope.phantom.case import Case
 from saliscope.phantom.catalogue import phantom_set, setting
-from saliscope.phantom.counterfactual import CohortEffects, case_effects
-from saliscope.phantom.reliance import summed
+from saliscope.phantom.effects.counterfactual import CohortEffects, case_effects
+from saliscope.phantom.effects.reliance import summed
 from saliscope.phantom.sets import PhantomSet
 from saliscope.study.phantom_tables import (
     EFFECT_COLUMNS,

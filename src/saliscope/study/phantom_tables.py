@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.phantom.case import Case
-from saliscope.phantom.counterfactual import CohortEffects
+from saliscope.phantom.effects.counterfactual import CohortEffects
+from saliscope.phantom.effects.reliance import Reliance
 from saliscope.phantom.element import Element
-from saliscope.phantom.reliance import Reliance
 from saliscope.phantom.sets import PhantomSet
 from saliscope.write import plain
 

@@ -1,4 +1,7 @@
-"""An ONNX file as a network of torch: node by node, each a submodule under its own name."""
+"""An ONNX file as a network of torch: node by node, each a submodule under its own name.
+
+Our own and not onnx2torch (1.5): that imports torchvision, which this package must not need.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What a network really uses of a phantom, by rendering it again without each element."""

@@ -1,0 +1,1 @@
+"""What decides the label, in its place and of its size."""
