@@ -52,8 +52,10 @@ another setting is another map.
 - AUROC and average precision take the signed values as they are. Where the sign of a gradient says whether brighter \
 or darker would help, "AUROC of the size" is the fairer reading; mass and density take the positive part only.
 - What is erased is filled smoothly, without speckle. A smooth patch is unlike any picture of the training part; the \
-equal shapes elsewhere show what that alone does, but not what it does inside a lesion. A large lesion has no equally \
-large place elsewhere, and is left out of the difference.
+equal shapes elsewhere show what that alone does, but in place of a large lesion it still looks like a pale mass. A \
+large lesion has no equally large place elsewhere, and is left out of the difference. Calipers that cross a lesion are \
+erased with it.
+- Outlines are as the data set has them: in `malignant-157` a small lesion is outlined beside a larger one that is not.
 - Few pictures carry calipers: the rows on them rest on small n, and those of fewer than five pictures are not shown.
 - Near-duplicates stand in for patients, who are not identified. Intervals (95 %) come from drawing whole groups of \
 them; nothing is corrected for the number of comparisons, and one interval in twenty is expected to leave zero out by \

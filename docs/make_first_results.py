@@ -41,8 +41,8 @@ TABLE = ROOT / "docs" / "explanation" / "first-results.csv"
 SEED, CASES, FEW = 2, 24, 8
 #: These take more than a second for an image: they are shown the first FEW cases only.
 SLOW = ("rise", "lime", "kernel-shap", "sobol", "hsic", "extremal-perturbation", "meaningful-perturbation", "guided-ig")
-NETS = [f"phantom-chest-{net}-{kind}-0" for net in ("plain", "dense") for kind in
-        ("clean", "text-0", "text-20", "text-50", "text-80", "text-95", "text-100", "untrained", "shuffled")]  # fmt: skip
+KINDS = ("clean", *(f"text-{level}" for level in (0, 20, 50, 80, 95, 100)), "untrained", "shuffled")
+NETS = [f"phantom-chest-{net}-{kind}-0" for net in ("plain", "dense") for kind in KINDS]
 TARGET = LogitTarget((1,), ("present",), "binary")
 
 

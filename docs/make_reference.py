@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,11 +20,15 @@ COMMANDS = (
     ["demo"],
     ["methods"],
     ["models"],
+    ["phantom"],
     ["model", "show"],
     ["model", "check"],
     ["model", "fetch"],
     ["doctor"],
 )
+PHANTOMS = """Trained on drawn images by `recipes/phantom_networks.py`; `saliscope model show NAME` shows one in full.
+AUC as trained; AUC where the shortcut stands in half of all cases; true share of the score that the finding and the
+shortcut have where both stand. In brackets: 95 % intervals."""
 
 
 def methods() -> str:
@@ -47,13 +52,31 @@ def methods() -> str:
 def networks() -> str:
     """Return the page of the networks that come with the package."""
     lines = ["# Networks", "Written by `make docs` from the model cards. All are for research use only.", ""]
-    for path in shipped().values():
-        card = Card.read(path)
+    cards = [Card.read(path) for path in shipped().values()]
+    for card in (c for c in cards if not c.family):
         lines += [f"## {card.name}", card.title + ".", "", card.description.strip(), ""]
         lines += [f"- {key}: {plain(value)}" for key, value in card.performance.items()]
         lines += [f"- limit: {limit}" for limit in card.limits]
         lines += [f"- licence: {card.licence}", f"- attribution: {card.attribution}", ""]
+    lines += [*phantoms([c for c in cards if c.family == "phantom"]), ""]
     return "\n".join(lines)
+
+
+def phantoms(cards: Sequence[Card]) -> list[str]:
+    """Return a table of the phantom networks."""
+    heads = ("auc_as_trained", "auc_shortcut_decorrelated", "share_finding", "share_shortcut")
+    lines = [
+        "## Phantom networks",
+        PHANTOMS,
+        "",
+        "| network | AUC as trained | AUC, shortcut taken apart | share of the finding | share of the shortcut |",
+        "|---|---|---|---|---|",
+    ]
+    for card in cards:
+        cells = [card.performance.get(head) for head in heads]
+        said = ["–" if c is None else f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]" for c in cells]
+        lines.append(f"| `{card.name}` | {' | '.join(said)} |")
+    return lines
 
 
 def commands() -> str:
@@ -83,10 +106,27 @@ def picture() -> bytes:
     return overlay_png(image, interpret(found, image))
 
 
+def sheet() -> bytes:
+    """Return the picture of the page on phantoms: of each scene one, without and with what is planted, outlined."""
+    from saliscope.figures.sheet import Tile, contact_sheet
+    from saliscope.phantom.catalogue import SCENES, phantom_set
+
+    tiles = []
+    for scene, shortcut in (("chest", "text"), ("ultrasound", "calipers"), ("brain", None), ("body-ct", "device")):
+        share = 1.0 if shortcut else 0.0
+        every = phantom_set(scene, shortcut=shortcut, contamination=share, seed=5, distractors=False)
+        case = [case for case in every if case.label][1]
+        kinds = tuple((e.name, str(e.role)) for e in case.elements)
+        regions = tuple((case.regions[name], kind) for name, kind in kinds)
+        tiles += [Tile(case.render(()), SCENES[scene].about), Tile(case.render(), "the same", regions, kinds)]
+    return contact_sheet(tiles, "Drawn by saliscope phantom. No patients.", columns=4)
+
+
 def main() -> None:
-    """Write every page, and the README's picture."""
+    """Write every page, the README's picture and that of the phantoms."""
     HERE.mkdir(exist_ok=True)
     (HERE.parent / "picture.png").write_bytes(picture())
+    (HERE.parent / "phantoms.png").write_bytes(sheet())
     for name, write in PAGES.items():
         (HERE / name).write_text(write().rstrip() + "\n", encoding="utf-8")
 

@@ -89,6 +89,13 @@ def test_negative_attribution_is_mentioned_only_for_signed_methods(image):
     assert not any("negative" in s for s in unsigned)
 
 
+def test_a_map_that_is_nearly_all_negative_says_so_before_it_says_where_the_rest_lies(image):
+    words = said(image, bump((7, 7), (1, 1)) - 30 * bump((7, 7), (5, 5)))
+    assert words[0].startswith("97 % of the attribution, by magnitude, is negative: it counts against 'malignant'.")
+    assert words[1].startswith("Half of the positive attribution")
+    assert sum("negative" in s for s in words) == 1
+
+
 def test_padding_and_border_are_mentioned():
     image = an_image(Geometry.of_picture((60, 100)))
     seen = image.geometry.cropped((-20, 0), (100, 100))

@@ -38,7 +38,7 @@ def ball(radius, side=128, at=None, ndim=2):
 def test_what_ships_is_small():
     sizes = {name: sum(f.stat().st_size for f in path.parent.iterdir()) for name, path in shipped().items()}
     assert max(sizes.values()) < 4e6
-    assert sum(sizes.values()) < 10e6
+    assert sum(sizes.values()) < 25e6
 
 
 @pytest.mark.parametrize("name", ["breast-ultrasound", "chest-pneumonia-28", "spot-finder", "spot-finder-3d"])

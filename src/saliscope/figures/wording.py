@@ -28,6 +28,8 @@ UNMOVED = (
 NO_CLASS = "This map knows no label: it is the same whatever is asked of the model."
 #: A share that is worth a sentence.
 NOTABLE = 0.05
+#: From this negative share on, where the rest of a map lies is the lesser news.
+MOSTLY = 0.9
 
 
 def sentences(
@@ -36,10 +38,16 @@ def sentences(
     """Return what a reader should know of one map, most important first; `whole`: the network saw all of the image."""
     control = explanation.traits.family == "control"
     said = [CONTROL] if control else []
+    against = _against(explanation, shares)
+    mostly = focus is not None and shares is not None and shares.negative >= MOSTLY
+    if against is not None and mostly:
+        said.append(f"{against} Only what is left is told of here.")
     if focus is None:
         said.append(WHY_EMPTY[scale.state] if scale.state != "shown" else WHY_EMPTY["zero"])
     else:
         said.append(_focus(explanation, focus, whole))
+    if against is not None and not mostly:
+        said.append(against)
     if shares is not None:
         said += _shares(explanation, shares)
     if explanation.traits.fails_randomisation:
@@ -118,14 +126,21 @@ def _ranks(explanation: Explanation, focus: Focus) -> str:
     return f"{opening} The strongest is in the {first.place}: {size(first)}, {centre(first)}."
 
 
+def _against(explanation: Explanation, shares: Shares | None) -> str | None:
+    """Return how much of a signed map is negative, where that is worth a sentence."""
+    if shares is None or shares.negative < NOTABLE:
+        return None
+    if not explanation.traits.signed or explanation.traits.family == "control":
+        return None
+    return (
+        f"{percent(shares.negative)} of the attribution, by magnitude, is negative: "
+        f"it counts against '{explanation.target}'."
+    )
+
+
 def _shares(explanation: Explanation, shares: Shares) -> list[str]:
     what = quantity(explanation)
     said = []
-    if explanation.traits.signed and explanation.traits.family != "control" and shares.negative >= NOTABLE:
-        said.append(
-            f"{percent(shares.negative)} of the attribution, by magnitude, is negative: "
-            f"it counts against '{explanation.target}'."
-        )
     if shares.outside_body is not None and shares.outside_body >= NOTABLE:
         said.append(f"{percent(shares.outside_body)} of the {what} lies outside the body.")
     if shares.border is not None and shares.border >= max(0.1, 1.5 * shares.border_area):

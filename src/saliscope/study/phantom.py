@@ -129,7 +129,7 @@ def write_phantoms(plan: PhantomPlan, out: Path, *, watch: Watch, overwrite: boo
     geometry = made[0].anatomy.geometry
     kind = plan.format or ("png" if geometry.ndim == 2 else "nifti")
     image_files(made[0].render(), kind)  # refused before anything is begun, if it cannot be
-    asked = _asked(plan, made)
+    asked = _asked(plan, made, watch)
     watch.cases(len(made))
     with new_folder(out, overwrite) as folder:
         writing = _Writing(made, kind, folder, plan.counterfactuals, plan.anatomy, watch)
@@ -221,7 +221,7 @@ class _Writing:
             self.tiles.append(Tile(image, title, regions, tuple(roles.items())))
 
 
-def _asked(plan: PhantomPlan, made: PhantomSet) -> tuple[Network, Question] | None:
+def _asked(plan: PhantomPlan, made: PhantomSet, watch: Watch) -> tuple[Network, Question] | None:
     """Return the network and what it is asked, settled on the first case; None where no network is named."""
     if plan.model is None:
         return None
@@ -230,6 +230,8 @@ def _asked(plan: PhantomPlan, made: PhantomSet) -> tuple[Network, Question] | No
     from saliscope.study.question import Question
 
     network = load(plan.model, device=plan.device)
+    if network.warning:
+        watch.warned(f"{network.name}: {network.warning}")
     usual = [1] if network.kind == "binary" else ["all"]
     question = Question(list(plan.targets or usual), network)
     with network.opened() as model:
