@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from first_results_measures import Estimate, mean
 
 from saliscope import METHODS
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from make_busi_results import MapRow
 
 Floats = npt.NDArray[np.float64]
-DRAWS = 2000
+#: What rests on fewer pictures is not shown.
+FEWEST = 5
 TRAINED, UNTRAINED, OTHER, NONE = "trained", "untrained", "another patient's map", "no network"
 KINDS = ("corner", "text", "calipers", "frame")
 MARKED = ("text", "calipers", "corner")
@@ -39,38 +41,6 @@ READINGS = {
     "calipers": Reading(there=7, whole=2, in_part=3, false=0),
     "frame": Reading(there=1, whole=0, in_part=1, false=0),
 }
-
-
-class Estimate(NamedTuple):
-    """A mean with its 95 % interval and the number of pictures behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        if not self.n:
-            return "–"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]".replace("-0.00", "0.00").replace("-", "−")
-
-    @property
-    def sure(self) -> int:
-        """Return the sign where the interval leaves zero out, else 0."""
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def mean(values: Sequence[float], groups: Sequence[int]) -> Estimate:
-    """Return the mean of what is known among values, whole groups of near-duplicates drawn for the interval."""
-    known, group = np.array(values, np.float64), np.array(groups)
-    known, group = known[np.isfinite(known)], group[np.isfinite(known)]
-    if not len(known):
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    _, member = np.unique(group, return_inverse=True)
-    total, count = np.bincount(member, known), np.bincount(member)
-    drawn = np.random.default_rng(0).integers(len(total), size=(DRAWS, len(total)))
-    low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1), [2.5, 97.5])
-    return Estimate(float(known.mean()), float(low), float(high), len(known))
 
 
 def of(rows: Sequence[MapRow], value: Callable[[MapRow], float]) -> Estimate:
@@ -99,6 +69,13 @@ class Table:
     def knows(self, method: str) -> bool:
         """Return whether a method's map comes from the network."""
         return method != "mean-mask" and METHODS.get(method).traits.family != "control"
+
+    def alike(self) -> list[list[str]]:
+        """Return the methods that know the network, those together whose maps come to the same here."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for m in filter(self.knows, self.methods):
+            found.setdefault(tuple(f"{r.auroc:.2f} {r.ap:.2f} {r.lesion:.2f}" for r in self.of(m)), []).append(m)
+        return list(found.values())
 
     def shown(self, method: str) -> str:
         """Return a method's name as the tables show it."""
@@ -170,6 +147,8 @@ def on_and_beside(rows: Sequence[MapRow], kind: str) -> tuple[Estimate, Estimate
     """Return densities on a kind of mark and beside it, of pictures where both can be asked."""
     both = [(getattr(r, kind), getattr(r, f"{kind}_beside"), r.group) for r in rows]
     known = [b for b in both if np.isfinite(b[0]) and np.isfinite(b[1])]
+    if len(known) < FEWEST:
+        known = []
     group = [b[2] for b in known]
     return mean([b[0] for b in known], group), mean([b[1] for b in known], group)
 
@@ -177,13 +156,16 @@ def on_and_beside(rows: Sequence[MapRow], kind: str) -> tuple[Estimate, Estimate
 def erasures(rows: Sequence[ErasedRow]) -> list[str]:
     """Return the table of what erasing does."""
     lines = [
+        "Change of the logit of the picture's own label; the same with the shape erased elsewhere; their difference",
+        'where both could be asked; change of the probability of "malignant"; share of pictures for which another',
+        "class then comes first, there and elsewhere.\n",
         "| what | pictures | n | area | logit | elsewhere | difference | P(malignant) | class called | elsewhere |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for what in ("lesion", *KINDS, "text pasted"):
         for label in ("malignant", "benign", "normal"):
             there = [r for r in rows if (r.what, r.label, r.elsewhere) == (what, label, 0)]
-            if len(there) < 5:
+            if len(there) < FEWEST:
                 continue
             off = {r.picture: r for r in rows if (r.what, r.label, r.elsewhere) == (what, label, 1)}
             cells = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from busi_results_page import (
@@ -55,6 +55,7 @@ or darker would help, "AUROC of the size" is the fairer reading; mass and densit
 equal shapes elsewhere show what that alone does, but in place of a large lesion it still looks like a pale mass. A \
 large lesion has no equally large place elsewhere, and is left out of the difference. Calipers that cross a lesion are \
 erased with it.
+- Letters were put in without a trial of other bright strokes: it may be their brightness that counts, not the writing.
 - Outlines are as the data set has them: in `malignant-157` a small lesion is outlined beside a larger one that is not.
 - Few pictures carry calipers: the rows on them rest on small n, and those of fewer than five pictures are not shown.
 - Near-duplicates stand in for patients, who are not identified. Intervals (95 %) come from drawing whole groups of \
@@ -73,6 +74,7 @@ def measured(table: Table, erased: Sequence[ErasedRow]) -> str:
     untrained_slow = len(table.of("rise", UNTRAINED))
     marked = sum(r.text == r.text or r.calipers == r.calipers for r in fast)
     left = "; ".join(f"`{name}` ({why})" for name, why in LEFT_OUT.items())
+    same = "; ".join(", ".join(f"`{m}`" for m in group) for group in table.alike() if len(group) > 1)
     test = len({r.picture for r in erased if r.what == "lesion"})
     return f"""\
 The network is `breast-ultrasound` of the zoo (normal, benign, malignant; held-out AUC of "malignant" \
@@ -96,7 +98,8 @@ It knows where lesions lie in such pictures, and nothing else.
 before and after. For comparison the same shape is erased in up to four other places: for a lesion anywhere off it, \
 for marks 8 to 24 elements off. "Text pasted" puts letters of other held-out pictures into those without text.
 
-Not shown: {left}.
+Not shown: {left}. Some methods come to the same here, by their defaults or because the network ends in a mean over \
+its last spatial layer and one linear layer: {same}.
 """
 
 
@@ -107,30 +110,32 @@ def learnt(table: Table, marks: Sequence[MarkRow], erased: Sequence[ErasedRow]) 
 
 def where(table: Table) -> str:
     """Return what the maps' place says."""
-    known = [m for m in table.methods if table.knows(m)]
-    auroc = {m: of(table.of(m), lambda r: r.auroc) for m in known}
-    full = max(e.n for e in auroc.values())
-    best = max((m for m in known if auroc[m].n == full), key=lambda m: auroc[m].value)
+    known = [group[0] for group in table.alike()]
+    full = max(len(table.of(m)) for m in known)
+    auroc, hits = (
+        {m: of(table.of(m), v) for m in known if len(table.of(m)) == full} for v in (lambda r: r.auroc, lambda r: r.hit)
+    )
+    best, surest = (max(found, key=lambda m: found[m].value) for found in (auroc, hits))
     mean_mask = table.of("mean-mask")
 
-    def tally(rows_of: dict[str, list[MapRow]]) -> tuple[int, int]:
-        signs = [table.gain(m, rows_of[m], lambda r: r.auroc).sure for m in known]
-        return signs.count(1), signs.count(-1)
+    def tally(rows_of: dict[str, list[MapRow]], value: Callable[[MapRow], float]) -> str:
+        sign = {m: table.gain(m, rows_of[m], value).sure for m in known}
+        better = [m for m in known if sign[m] > 0]
+        named = f" ({', '.join(map(table.shown, better))})" if 0 < len(better) < 5 else ""
+        return f"{len(better)} are surely better{named} and {list(sign.values()).count(-1)} surely worse"
 
-    over, under = tally(dict.fromkeys(known, mean_mask))
-    other = tally({m: table.of(m, OTHER) for m in known})
-    fresh = tally({m: table.of(m, UNTRAINED) for m in known})
-    own, guess = (of(table.of(m), lambda r: r.hit) for m in ("grad-cam", "mean-mask"))
-    hits = {m: of(table.of(m), lambda r: r.hit) for m in known if auroc[m].n == full}
-    surest = max(hits, key=lambda m: hits[m].value)
+    guess = dict.fromkeys(known, mean_mask)
+    other, fresh = ({m: table.of(m, network) for m in known} for network in (OTHER, UNTRAINED))
     return f"""\
 **A map that knows no picture is hard to beat.** The mean lesion outline has an AUROC of \
-{of(mean_mask, lambda r: r.auroc)}, the best method ({table.shown(best)}) {auroc[best]}. Of {len(known)} methods \
-{over} are surely better than the mean outline (the interval of the difference lies above zero), {under} surely \
-worse. Its maximum is on the lesion in {guess} of the pictures, that of Grad-CAM in {own}, that of the best method \
-({table.shown(surest)}) in {hits[surest]}. Against the same method's map of another patient {other[0]} methods are \
-surely better and {other[1]} surely worse; against the untrained network {fresh[0]} and {fresh[1]}. A hit rate without \
-these comparisons says little.
+{of(mean_mask, lambda r: r.auroc)}, the best method ({table.shown(best)}) {auroc[best]}. Of {len(known)} methods with \
+different maps {tally(guess, lambda r: r.auroc)} than the mean outline ("surely": the interval of the difference \
+leaves out zero). By the size of values, whatever their sign, {tally(guess, lambda r: r.auroc_size)}; by average \
+precision {tally(guess, lambda r: r.ap)}; by their maximum {tally(guess, lambda r: r.hit)}: that of the mean outline \
+is on the lesion in {of(mean_mask, lambda r: r.hit)} of the pictures, that of Grad-CAM in \
+{of(table.of("grad-cam"), lambda r: r.hit)}, that of the best method ({table.shown(surest)}) in {hits[surest]}. \
+Against the same method's map of another patient {tally(other, lambda r: r.auroc)} in AUROC, against that of the \
+untrained network {tally(fresh, lambda r: r.auroc)}. A hit rate without these comparisons says little.
 """
 
 
@@ -164,9 +169,9 @@ def on_text(table: Table) -> str:
     edges, beside_edges = on_and_beside(table.of("edges"), "text")
     return f"""\
 **Maps do not settle it.** On text Grad-CAM has a density of {cam} and beside it {beside_cam}: its cells are larger \
-than letters, so that it cannot tell the two apart. LRP has {lrp} on text and {beside_lrp} beside it, but so has the \
-edge filter, which knows no network ({edges} and {beside_edges}): strokes stand out in any map that follows edges. \
-What the text is worth to the network only the erasing says.
+than letters, so that it cannot tell the two apart. LRP has {lrp} on text and {beside_lrp} beside it; but strokes \
+stand out in any map that follows edges, and the edge filter, which knows no network, has {edges} and \
+{beside_edges}. What the text is worth to the network only erasing and putting in can say.
 """
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from first_results_measures import Estimate, mean, rank_correlation
 
 from saliscope import METHODS
 from saliscope.model.card import find
@@ -14,8 +14,6 @@ from saliscope.model.card import find
 if TYPE_CHECKING:
     from make_first_results import Row
 
-Floats = npt.NDArray[np.float64]
-DRAWS = 1000
 LEVELS = ("clean", "text-0", "text-20", "text-50", "text-80", "text-95", "text-100")
 SHOWN = ("clean", "text-80", "text-100")
 
@@ -33,25 +31,26 @@ def page(rows: Sequence[Row]) -> str:
 def networks(rows: Sequence[Row]) -> list[str]:
     """Return the table of the networks, from their cards and the true shares of the cases shown."""
     lines = [
-        "| network | AUC as trained | AUC, marker in half of all cases | true share of the marker here |",
+        "| network | AUC as trained | AUC, word in half of all cases | true share of the word here |",
         "|---|---|---|---|",
     ]
     for name in dict.fromkeys(r.network for r in rows):
         numbers = find(name).performance
         own = {r.case: r.true for r in rows if r.network == name}
         cells = [interval(numbers[k]) for k in ("auc_as_trained", "auc_shortcut_decorrelated")]
-        share = estimate(lambda v: float(v.mean()), np.array(list(own.values()))[:, None], np.array(list(own)))
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {share} |")
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {mean(list(own.values()), list(own))} |")
     return lines
 
 
 def methods(rows: Sequence[Row]) -> list[str]:
     """Return the table of the methods, those that follow the truth first and the controls among them."""
-    heads = [f"maximum on the nodule: {w}" for w in SHOWN]
+    heads = [f"maximum on the nodule, {w}" for w in SHOWN]
     lines = [
-        "| method | n | " + " | ".join(heads) + " | density on the nodule, clean | density on the marker, text-100 "
-        "| follows the truth (Spearman) | off by |",
-        "|---|---|" + "---|" * (len(heads) + 4),
+        (
+            f"| method | n | {' | '.join(heads)} | density on the nodule, clean | density on the word, clean | "
+            "density on the word, text-100 | follows the truth | off by |"
+        ),
+        "|---|---|" + "---|" * (len(heads) + 5),
     ]
     names = dict.fromkeys(r.method for r in rows)
     made = {name: method(name, [r for r in rows if r.method == name]) for name in names}
@@ -61,50 +60,35 @@ def methods(rows: Sequence[Row]) -> list[str]:
 
 def method(name: str, rows: Sequence[Row]) -> tuple[float, str]:
     """Return how a method follows the truth, for the order, and its line."""
-    hits = [of(rows, level, lambda r: r.hit) for level in SHOWN]
-    nodule = of(rows, "clean", lambda r: r.nodule / r.nodule_area)
-    marker = of(rows, "text-100", lambda r: r.marker / r.marker_area)
-    trained = [r for r in rows if any(f"-{level}-" in r.network for level in LEVELS) and np.isfinite(r.said)]
-    pairs = np.array([(r.said, r.true) for r in trained]).reshape(-1, 2)
-    case = np.array([r.case for r in trained], np.int64)
-    follows = spearman(pairs) if len(pairs) > 2 else float("nan")
-    told = estimate(spearman, pairs, case) if len(pairs) > 2 else "nothing to compare"
-    off = estimate(lambda v: float(np.abs(v[:, 0] - v[:, 1]).mean()), pairs, case) if len(pairs) else "–"
-    control = METHODS.get(name).traits.family == "control"
-    shown = f"*{name}* (control)" if control else f"`{name}`"
-    n = len({r.case for r in rows})
-    line = f"| {shown} | {n} | " + " | ".join([*hits, nodule, marker, told, off]) + " |"
-    return (follows if np.isfinite(follows) else -2.0), line
-
-
-def of(rows: Sequence[Row], level: str, value: Callable[[Row], float]) -> str:
-    """Return the mean of a value over the cases of one level, with its interval."""
-    own = [r for r in rows if f"-{level}-" in r.network]
-    if not own:
-        return "–"
-    return estimate(lambda v: float(v.mean()), np.array([[value(r)] for r in own]), np.array([r.case for r in own]))
-
-
-def estimate(statistic: Callable[[Floats], float], values: Floats, case: npt.NDArray[np.int64]) -> str:
-    """Return a statistic of rows (n, ...) with its 95 % bootstrap interval, whole cases drawn."""
-    rng = np.random.default_rng(0)
-    members = [np.flatnonzero(case == c) for c in np.unique(case)]
-    drawn = [
-        statistic(values[np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])])
-        for _ in range(DRAWS)
+    shown = f"*{name}* (control)" if METHODS.get(name).traits.family == "control" else f"`{name}`"
+    told = follows(rows)
+    compared = trained(rows)
+    cells = [
+        *(of(rows, level, lambda r: r.hit) for level in SHOWN),
+        of(rows, "clean", lambda r: r.nodule / r.nodule_area),
+        *(of(rows, level, lambda r: r.marker / r.marker_area) for level in ("clean", "text-100")),
+        told,
+        mean([abs(r.said - r.true) for r in compared], [r.case for r in compared]),
     ]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return f"{statistic(values):.2f} [{low:.2f}, {high:.2f}]"
+    line = f"| {shown} | {len({r.case for r in rows})} | {' | '.join(map(str, cells))} |"
+    return (told.value if told.n else -2.0), line
 
 
-def spearman(pairs: Floats) -> float:
-    """Return the rank correlation of two columns (n, 2); 0 where one of them is constant."""
-    from scipy.stats import rankdata
+def of(rows: Sequence[Row], level: str, value: Callable[[Row], float]) -> Estimate:
+    """Return the mean of a value over the cases of one level."""
+    own = [r for r in rows if f"-{level}-" in r.network]
+    return mean([value(r) for r in own], [r.case for r in own])
 
-    a, b = (rankdata(column) for column in pairs.T)
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
+
+def trained(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of networks trained with true labels whose map has anything on nodule or word."""
+    return [r for r in rows if any(f"-{level}-" in r.network for level in LEVELS) and np.isfinite(r.said)]
+
+
+def follows(rows: Sequence[Row]) -> Estimate:
+    """Return how the word's part of the maps goes with its part of the score."""
+    own = trained(rows)
+    return rank_correlation([r.said for r in own], [r.true for r in own], [r.case for r in own])
 
 
 def interval(numbers: Mapping[str, float]) -> str:
@@ -125,16 +109,16 @@ def learnt(rows: Sequence[Row]) -> str:
             if true >= THIRD and clean:
                 said.append(_compared(name, cam, clean, true))
                 break
-    every = sorted({r.method for r in rows if METHODS.get(r.method).traits.family != "control"})
-    best = sorted(every, key=lambda m: -_follows(rows, m))[:3]
-    best_words = ", ".join(f"`{m}` ({_follows(rows, m):.2f})" for m in best)
-    controls = [m for m in dict.fromkeys(r.method for r in rows) if METHODS.get(m).traits.family == "control"]
-    highest = max((_follows(rows, m) for m in controls), default=0.0)
-    below = [m for m in every if _follows(rows, m) <= highest]
+    told = {m: follows([r for r in rows if r.method == m]).value for m in dict.fromkeys(r.method for r in rows)}
+    control = {m for m in told if METHODS.get(m).traits.family == "control"}
+    every = sorted(set(told) - control, key=lambda m: -told[m])
+    highest = max((told[m] for m in control), default=0.0)
+    best = ", ".join(f"`{m}` ({told[m]:.2f})" for m in every[:3])
+    below = [m for m in every if told[m] <= highest]
     return (
         " ".join(said)
-        + f" Of {len(every)} methods, those that follow the marker's true share best over all networks together are "
-        + f"{best_words}; {len(below)} follow it no better than the best of the controls ({highest:.2f})"
+        + f" Of {len(every)} methods, those that follow the word's true share best over all networks together are "
+        + f"{best}; {len(below)} follow it no better than the best of the controls ({highest:.2f})"
         + (f": {', '.join(f'`{m}`' for m in below)}." if below else ".")
     )
 
@@ -143,19 +127,14 @@ def _compared(name: str, cam: Sequence[Row], clean: Sequence[Row], true: float) 
     numbers = find(name).performance
     hit, before = (float(np.mean([r.hit for r in part])) for part in (cam, clean))
     return (
-        f"In `{name}` {true:.0%} of what nodule and marker add to the score comes from the marker. Its AUC as trained, "
-        f"{numbers['auc_as_trained']['value']:.3f}, does not show that (with the marker taken apart from the label it "
+        f"In `{name}` {true:.0%} of what nodule and word add to the score comes from the word. Its AUC as trained, "
+        f"{numbers['auc_as_trained']['value']:.3f}, does not show that (with the word taken apart from the label it "
         f"is {numbers['auc_shortcut_decorrelated']['value']:.3f}); and the maximum of Grad-CAM lies on the nodule in "
-        f"{hit:.0%} of the cases, against {before:.0%} for the network that never saw the marker."
+        f"{hit:.0%} of the cases, against {before:.0%} for the network that to which the word says nothing."
     )
 
 
-def _follows(rows: Sequence[Row], name: str) -> float:
-    own = [r for r in rows if r.method == name and np.isfinite(r.said) and any(f"-{x}-" in r.network for x in LEVELS)]
-    return spearman(np.array([(r.said, r.true) for r in own])) if len(own) > 2 else -1.0
-
-
-#: From this share on a decision is called partly the marker's.
+#: From this share on a decision is called partly the word's.
 THIRD = 1 / 3
 
 OPENING = """# First results: every method where the truth is known

@@ -65,8 +65,8 @@ class Member:
 def members() -> list[Member]:
     """Return all members, those that many others are compared with first."""
     found = []
-    for line, shortcut in (("chest", "text"), ("ultrasound", "text")):
-        for seed in range(2):
+    for line, shortcut, seeds in (("chest", "text", 2), ("ultrasound", "text", 1)):
+        for seed in range(seeds):
             for net in WIDTHS:
                 found.append(Member(line, net, shortcut, 0, seed, "clean"))
                 found += [Member(line, net, shortcut, level, seed) for level in LEVELS]
