@@ -65,12 +65,16 @@ class Member:
 def members() -> list[Member]:
     """Return all members, those that many others are compared with first."""
     found = []
-    for line, shortcut, seeds in (("chest", "text", 2), ("ultrasound", "text", 1)):
-        for seed in range(seeds):
-            for net in WIDTHS:
-                found.append(Member(line, net, shortcut, 0, seed, "clean"))
-                found += [Member(line, net, shortcut, level, seed) for level in LEVELS]
-        found += [Member(line, net, shortcut, 0, 0, how) for net in WIDTHS for how in ("untrained", "shuffled")]
+    # The second training of the slower architecture: the ends and the middle.
+    every: list[tuple[str, str, int, tuple[int, ...]]] = [
+        (line, net, 0, LEVELS) for line in ("chest", "ultrasound") for net in WIDTHS
+    ]
+    every += [("chest", "plain", 1, LEVELS), ("chest", "dense", 1, (50, 100))]
+    for line, net, seed, levels in every:
+        found.append(Member(line, net, "text", 0, seed, "clean"))
+        found += [Member(line, net, "text", level, seed) for level in levels]
+        if not seed:
+            found += [Member(line, net, "text", 0, 0, how) for how in ("untrained", "shuffled")]
     found += [Member("chest", net, "exposure", 95, 0) for net in WIDTHS]
     found += [Member("chest", "plain", shortcut, 95, 0) for shortcut in ("device", "noise", "corner")]
     found += [Member("body-ct", "plain", "device", 0, 0, "clean")]

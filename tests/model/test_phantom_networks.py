@@ -27,10 +27,10 @@ def recipe(monkeypatch):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_the_plain_net_is_its_blocks_a_mean_and_a_head(dimensions):
     torch.manual_seed(0)
-    net = build("plain-net", {"widths": [4, 6], "strides": [2, 1], "dimensions": dimensions}).eval()
+    net = build("plain-net", {"widths": [4, 6], "strides": [2, 1], "pools": [2, 1], "dimensions": dimensions}).eval()
     x = torch.randn(2, 1, *[16] * dimensions)
     spatial = net.blocks(x)
-    assert spatial.shape == (2, 6, *[8] * dimensions)
+    assert spatial.shape == (2, 6, *[4] * dimensions)
     torch.testing.assert_close(net(x), net.head(spatial.flatten(2).mean(2)))
 
 
@@ -59,7 +59,7 @@ def test_confounded_members_warn_and_the_others_do_not(recipe):
 
 
 def test_numbers_of_a_card_are_made_again_from_its_weights(recipe):
-    (member,) = (m for m in recipe.members() if m.name == "phantom-body-ct-plain-device-100-0")
+    (member,) = (m for m in recipe.members() if m.name == "phantom-chest-plain-text-95-0")
     agree(recipe.numbers(member, load(member.name)), find(member.name).performance)
 
 
