@@ -21,10 +21,10 @@ SHOWN = ("clean", "text-80", "text-100")
 def page(rows: Sequence[Row]) -> str:
     """Return the page (Markdown)."""
     lines = [OPENING, "## The networks", "", *networks(rows), "", "## What is learnt", "", learnt(rows), ""]
-    for net, title in (("plain", "A plain CNN with global pooling"), ("dense", "A small DenseNet with in-place ReLUs")):
+    for net, title in (("plain", "a plain CNN with global pooling"), ("dense", "a small DenseNet with in-place ReLUs")):
         part = [r for r in rows if f"-{net}-" in r.network]
         if part:
-            lines += [f"## Every method: {title.lower()}", "", *methods(part), ""]
+            lines += [f"## Every method: {title}", "", *methods(part), ""]
     return "\n".join([*lines, CLOSING])
 
 
@@ -174,7 +174,8 @@ CLOSING = """## How to read this, and its limits
 - The word is thin and has sharp edges, the nodule is soft: methods that answer to edges are drawn to the word even
   where the network does not use it; the *clean* columns show what they say where there is nothing to find.
 - `text-0` never saw the word, and yet its score moves when the word stands there: what was never taught is not ignored.
-- One shortcut, one scene, two small architectures, one training seed of each, few cases for slow methods (column n).
+- One shortcut, one scene, two small architectures (the DenseNet at the ends only), one training seed of each, few cases
+  for slow methods (column n).
 - In training, outlines of the nodules guided the last spatial layer by a second head: labels alone did not teach
   networks of this size to find nodules in 1,200 images.
 - `finer-cam` weighs one class against others and is left out: these networks have one logit. Methods run with their
