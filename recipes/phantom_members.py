@@ -76,7 +76,7 @@ def members() -> list[Member]:
         if not seed:
             found += [Member(line, net, "text", 0, 0, how) for how in ("untrained", "shuffled")]
     found += [Member("chest", net, "exposure", 95, 0) for net in WIDTHS]
-    found += [Member("chest", "plain", shortcut, 95, 0) for shortcut in ("device", "noise", "corner")]
+    found += [Member("chest", "plain", shortcut, 95, 0) for shortcut in ("device", "blur", "corner")]
     found += [Member("body-ct", "plain", "device", 0, 0, "clean")]
     found += [Member("body-ct", "plain", "device", level, 0) for level in (0, 50, 100)]
     return found
