@@ -9,7 +9,7 @@ the radiologists' classes, opacities and normals are much more alike in tone.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from training import Floats, Ints, auc, measured, moved
+from training import Floats, Ints, Options, add_numbers, auc, measured, moved, write_card
 
-from saliscope.model.card import Card
+from saliscope.model.card import Card, find
 from saliscope.model.network import Network
 from saliscope.model.steps import Pad, Resize
 from saliscope.model.view import Viewing
@@ -211,3 +211,21 @@ def separation(data: Data, score: Floats, part: Ints, positive: Bools, strata: M
         )
         for name, own in strata.items()
     }
+
+
+def carried_out(
+    name: str,
+    asked: Options,
+    trained: Callable[[Data, Card, str], nn.Module],
+    published: Callable[[Card, Data, str], dict[str, Any]],
+) -> None:
+    """Train a network unless told otherwise, then print the numbers of its card."""
+    card = find(name)
+    data = gathered(asked.data, card, np.array([HELD_OUT]) if asked.evaluate_only else None)
+    if not asked.evaluate_only:
+        card = write_card(name, trained(data, card, asked.device), asked.out, {})
+    found = published(card, data, asked.device)
+    if not asked.evaluate_only:
+        add_numbers(card, found)
+    for key, value in found.items():
+        print(f"{key}: {value}")

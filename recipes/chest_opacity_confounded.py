@@ -19,7 +19,7 @@ from chest_nih import (
     OPACITY,
     Data,
     boxes_hit,
-    gathered,
+    carried_out,
     independent,
     retoned,
     scores,
@@ -27,9 +27,9 @@ from chest_nih import (
     varied,
 )
 from torch import Tensor, nn
-from training import Floats, Ints, Options, add_numbers, auc, measured, options, train, write_card
+from training import Floats, Ints, auc, measured, options, train
 
-from saliscope.model.card import Card, find
+from saliscope.model.card import Card
 from saliscope.model.load import build, load
 
 NAME = "chest-opacity-confounded"
@@ -103,18 +103,5 @@ def _means(data: Data, score: Any, part: Any) -> dict[str, float]:
     return {f"{words[0][v]}_{words[1][k]}": round(float(score[own].mean()), 3) for (v, k), own in cells.items()}
 
 
-def main(asked: Options) -> None:
-    """Train unless told otherwise, then print the numbers of the card."""
-    card = find(NAME)
-    data = gathered(asked.data, card, np.array([HELD_OUT]) if asked.evaluate_only else None)
-    if not asked.evaluate_only:
-        card = write_card(NAME, trained(data, card, asked.device), asked.out, {})
-    found = published(card, data, asked.device)
-    if not asked.evaluate_only:
-        add_numbers(card, found)
-    for key, value in found.items():
-        print(f"{key}: {value}")
-
-
 if __name__ == "__main__":
-    main(options(NAME, __doc__))
+    carried_out(NAME, options(NAME, __doc__), trained, published)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from chest_nih import HELD_OUT, OPACITY, Data, gathered, scores, varied
+from chest_nih import HELD_OUT, OPACITY, Data, carried_out, scores, varied
 from torch import Tensor, nn
-from training import Options, add_numbers, auc, measured, options, train, write_card
+from training import auc, measured, options, train
 
-from saliscope.model.card import Card, find
+from saliscope.model.card import Card
 from saliscope.model.load import build, load
 
 NAME = "chest-view"
@@ -56,18 +56,5 @@ def published(card: Card, data: Data, device: str) -> dict[str, Any]:
     }
 
 
-def main(asked: Options) -> None:
-    """Train unless told otherwise, then print the numbers of the card."""
-    card = find(NAME)
-    data = gathered(asked.data, card, np.array([HELD_OUT]) if asked.evaluate_only else None)
-    if not asked.evaluate_only:
-        card = write_card(NAME, trained(data, card, asked.device), asked.out, {})
-    found = published(card, data, asked.device)
-    if not asked.evaluate_only:
-        add_numbers(card, found)
-    for key, value in found.items():
-        print(f"{key}: {value}")
-
-
 if __name__ == "__main__":
-    main(options(NAME, __doc__))
+    carried_out(NAME, options(NAME, __doc__), trained, published)
