@@ -13,6 +13,7 @@ SaliscopeError
 │   ├── LayerError        a layer that is not there, or cannot be watched
 │   └── OutputError       an output that is not understood
 ├── MethodError           a method that is not there, or does not fit
+├── MetricError           a metric that is not there, or does not fit
 ├── TargetError           a target that is not there, or does not fit
 └── WriteError            a result that cannot be stored
 """
@@ -78,6 +79,10 @@ class OutputError(ModelError):
 
 class MethodError(SaliscopeError):
     """A method that is not there, or does not fit."""
+
+
+class MetricError(SaliscopeError):
+    """A metric that is not there, or does not fit."""
 
 
 class TargetError(SaliscopeError):

@@ -18,12 +18,13 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """A catalogue of frozen dataclasses by kebab-case name; entry points are read once, on first use.
 
-    Raises MethodError for a name or a field that is not there, and when two packages claim one name.
+    Raises `error` for a name or a field that is not there, and when two packages claim one name.
     """
 
     kind: str
     table: Mapping[str, str]
     group: str
+    error: type[SaliscopeError] = MethodError
 
     @cached_property
     def addresses(self) -> Mapping[str, str]:
@@ -31,7 +32,7 @@ class Registry(Generic[T]):
         found = dict(self.table)
         for entry in entry_points(group=self.group):
             if found.setdefault(entry.name, entry.value) != entry.value:
-                raise MethodError(
+                raise self.error(
                     f"{self.kind} {entry.name!r} from both {found[entry.name]} and {entry.value}",
                     expected="one owner for a name",
                     do="Uninstall or rename one of them.",
@@ -45,12 +46,12 @@ class Registry(Generic[T]):
     def get(self, name: str) -> type[T]:
         """Return the class of a name."""
         if name not in self.addresses:
-            raise MethodError(f"{self.kind} {name!r}", expected="a known name", do=did_you_mean(name, self.addresses))
+            raise self.error(f"{self.kind} {name!r}", expected="a known name", do=did_you_mean(name, self.addresses))
         module, _, attribute = self.addresses[name].partition(":")
         try:
             found: type[T] = getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise MethodError(
+            raise self.error(
                 f"{self.kind} {name!r} at {self.addresses[name]}, which does not import ({error})",
                 do="Repair or uninstall the package that brings it",
             ) from error
@@ -62,10 +63,10 @@ class Registry(Generic[T]):
         known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
         for key in values:
             if key not in known:
-                raise MethodError(f"field {key!r} of {self.kind} {name!r}", do=did_you_mean(key, known or ["(none)"]))
+                raise self.error(f"field {key!r} of {self.kind} {name!r}", do=did_you_mean(key, known or ["(none)"]))
         try:
             return cls(**values)
         except SaliscopeError:
             raise
         except (TypeError, ValueError) as error:
-            raise MethodError(f"{self.kind} {name!r} with {values} ({error})", do="Correct the fields") from error
+            raise self.error(f"{self.kind} {name!r} with {values} ({error})", do="Correct the fields") from error

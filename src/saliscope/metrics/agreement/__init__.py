@@ -1,0 +1,1 @@
+"""Do two maps say the same."""

@@ -1,0 +1,1 @@
+"""How much of the image a map speaks of."""

@@ -1,0 +1,1 @@
+"""Does the map say what the network does."""

@@ -1,0 +1,1 @@
+"""Does the map lie where somebody says that something is."""

@@ -1,0 +1,1 @@
+"""Does the map change with the network and with the question."""

@@ -1,0 +1,1 @@
+"""Does the map stay where the image hardly changed."""

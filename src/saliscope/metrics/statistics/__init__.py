@@ -1,0 +1,1 @@
+"""Intervals, permutation tests, and corrections for many of them."""

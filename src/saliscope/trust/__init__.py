@@ -1,0 +1,1 @@
+"""May this map be read: checks, states, documents, and the sentences in them."""
