@@ -20,6 +20,7 @@ with warnings.catch_warnings():
     import captum.attr
     import monai.visualize
     import pytorch_grad_cam
+    import quantus
     import torchcam.methods
     import torchvision
     import zennit.attribution
@@ -27,7 +28,17 @@ with warnings.catch_warnings():
 #: What is compared, by the names of the package index.
 PACKAGES = ("torch", "captum", "grad-cam", "torchcam", "monai", "zennit", "quantus", "torchvision", "saliscope")
 
-__all__ = ["PACKAGES", "captum", "monai", "pytorch_grad_cam", "torchcam", "torchvision", "versions", "zennit"]
+__all__ = [
+    "PACKAGES",
+    "captum",
+    "monai",
+    "pytorch_grad_cam",
+    "quantus",
+    "torchcam",
+    "torchvision",
+    "versions",
+    "zennit",
+]
 
 
 def versions() -> dict[str, str]:

@@ -24,6 +24,8 @@ FILES = {
     "occlusion": "Occlusion",
     "perturbation_cams": "Perturbation CAMs",
     "masks": "Mask streams",
+    "imputation": "ROAD and its imputation",
+    "metrics": "Metrics",
     "start": "Start",
 }
 SECONDS = 900

@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from saliscope.cli.catalogue import metric_words
 from saliscope.cli.main import main as command
 from saliscope.cli.show import plain
 from saliscope.methods import METHODS
+from saliscope.metrics import METRICS
 from saliscope.model.card import Card
 from saliscope.model.shipped import shipped
 
 HERE = Path(__file__).resolve().parent / "reference"
 COMMANDS = (
     ["explain"],
+    ["check"],
+    ["audit-model"],
     ["demo"],
     ["methods"],
+    ["metrics"],
     ["models"],
     ["phantom"],
     ["model", "show"],
@@ -46,6 +51,21 @@ def methods() -> str:
         if traits.fails_randomisation:
             lines += ["- its map was shown to change little when the network's weights are drawn anew (`adebayo2018`)"]
         lines += [f"- cost: {traits.cost}", f"- cannot see: {traits.blind}", f"- fields: {listed or 'none'}", ""]
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    """Return the page of the metrics, by category."""
+    lines = ["# Metrics", "Written by `make docs` from the metrics' own traits and fields.", ""]
+    every = [metric_words(name, METRICS.get(name)) for name in METRICS.names()]
+    for category in dict.fromkeys(m["category"] for m in every):
+        lines += [f"## {category.capitalize()}", ""]
+        for one in (m for m in every if m["category"] == category):
+            listed = ", ".join(f"`{key}={value!r}`" for key, value in one["fields"].items())
+            lines += [f"### {one['name']}", " ".join(one["about"].split()), ""]
+            lines += [f"- looks at {one['looks_at']}; better: {one['direction']}; {one['range']}; `{one['citation']}`"]
+            lines += [f"- knowing nothing: {one['null']}", f"- cost: {one['cost']}"]
+            lines += [f"- cannot see: {one['blind']}", f"- fields: {listed or 'none'}", ""]
     return "\n".join(lines)
 
 
@@ -90,7 +110,7 @@ def commands() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"methods.md": methods, "networks.md": networks, "command-line.md": commands}
+PAGES = {"methods.md": methods, "metrics.md": metrics, "networks.md": networks, "command-line.md": commands}
 
 
 def picture() -> bytes:

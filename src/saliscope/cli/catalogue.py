@@ -25,6 +25,16 @@ TRAITS = (
     "blind",
     "citation",
 )
+#: What is shown of one metric, in this order.
+METRIC_TRAITS = ("name", "about", "category", "looks_at", "direction", "range", "null", "cost", "blind", "citation")
+#: What a metric of each kind looks at, by the name of its method.
+LOOKS_AT = {
+    "of_map": "a map",
+    "of_place": "a map and a mask",
+    "of_pair": "two maps",
+    "ask": "a map and the network",
+    "of_method": "a method and the network",
+}
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
 
@@ -77,6 +87,49 @@ def _of_family(found: list[dict[str, Any]], family: str | None) -> list[dict[str
     if family is not None and family not in known:
         raise MethodError(f"family {family!r}", expected="a known family", do=did_you_mean(family, known))
     return [m for f in known if family in (None, f) for m in found if m["family"] == f]
+
+
+def metrics(
+    name: Annotated[str | None, typer.Argument(help="Show one metric in full.")] = None,
+    category: Annotated[str | None, typer.Option(help="Only this category.")] = None,
+    json: Json = False,
+) -> None:
+    """List the metrics of maps, what they look at, what knowing nothing scores, and what they cannot see."""
+    from saliscope.metrics import METRICS
+
+    found = _of_category([metric_words(n, METRICS.get(n)) for n in ([name] if name else METRICS.names())], category)
+    if json:
+        as_json(found)
+        return
+    if name is None:
+        heads = {"name": "name", "category": "category", "looks_at": "looks at", "direction": "better"}
+        table([{**{h: m[k] for k, h in heads.items()}, "source": m["citation"]} for m in found])
+        line("\n`saliscope metrics NAME` shows what knowing nothing scores, and what a metric cannot see.")
+        return
+    for key in METRIC_TRAITS:
+        paragraph(key.replace("_", " "), plain(found[0][key]))
+    for number, (field, default) in enumerate(found[0]["fields"].items()):
+        paragraph("" if number else "fields", f"{field} = {default}")
+
+
+def metric_words(name: str, cls: type[Any]) -> dict[str, Any]:
+    """Return a metric's traits, kind and fields as plain data."""
+    low, high = cls.traits.range
+    least, most = ("without end" if end is None else f"{end:g}" for end in (low, high))
+    ends = "any number" if low is None and high is None else f"{least} to {most}"
+    looks = " or ".join(words for method, words in LOOKS_AT.items() if hasattr(cls, method))
+    return {**_method(name, cls), "range": ends, "looks_at": looks}
+
+
+def _of_category(found: list[dict[str, Any]], category: str | None) -> list[dict[str, Any]]:
+    """Return the metrics of a category, or all in the order of the categories; MetricError for an unknown one."""
+    from saliscope.core.errors import MetricError, did_you_mean
+    from saliscope.core.metric import Category
+
+    known = [c for c in get_args(Category) if any(m["category"] == c for m in found)]
+    if category is not None and category not in known:
+        raise MetricError(f"category {category!r}", expected="a known category", do=did_you_mean(category, known))
+    return [m for c in known if category in (None, c) for m in found if m["category"] == c]
 
 
 def models(
@@ -144,7 +197,10 @@ def model_show(
 
 
 def _method(name: str, cls: type[Any]) -> dict[str, Any]:
-    """Return a method's traits and fields as plain data."""
+    """Return the traits and fields of a method, or of a metric, as plain data."""
     defaults = {f.name: f.default if f.default is not MISSING else "(required)" for f in fields(cls)}
-    plain = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in defaults.items()}
+    plain = {
+        k: v if isinstance(v, str | int | float | bool | None) else getattr(v, "name", str(v))
+        for k, v in defaults.items()
+    }
     return {"name": name, **asdict(cls.traits), "fields": plain, "about": (cls.__doc__ or "").split("\n\n")[0].strip()}

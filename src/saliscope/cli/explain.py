@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saliscope.cli.show import as_json, line
+
+if TYPE_CHECKING:
+    from saliscope.study.run import Examiner
 
 Inputs = Annotated[
     list[str], typer.Argument(help="Files, folders, zips, globs, or @list.txt: DICOM, NIfTI, PNG, JPEG, TIFF.")
@@ -36,6 +39,11 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 ...")]
 Code = Annotated[bool, typer.Option("--allow-code", help="Let a card import its architecture from module:function.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what another run left in the folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Write what came of it as JSON to stdout.")]
+Check = Annotated[bool, typer.Option("--check", help="Give each map a card that says whether it may be read.")]
+Audits = Annotated[
+    list[Path], typer.Option("--card", help="Model cards of explanations (audit.json of `saliscope audit-model`).")
+]
+Tiers = Annotated[str, typer.Option("--tier", help="quick: about 70 forward samples for each map; full: every check.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only failures.")]
 
 
@@ -51,6 +59,9 @@ def explain(
     device: Device = "cpu",
     allow_code: Code = False,
     overwrite: Overwrite = False,
+    check: Check = False,
+    card: Audits = [],  # noqa: B006
+    tier: Tiers = "quick",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,18 +73,33 @@ def explain(
     from saliscope.study.plan import Plan, limits_of, options_of
     from saliscope.study.run import run
 
-    plan = Plan(model, _split(method), _split(target), layer, options_of(option), device, allow_code)
+    plan = Plan(model, split(method), split(target), layer, options_of(option), device, allow_code)
     with Progress(quiet=quiet) as progress:
-        outcome = run(inputs, plan, out, limits=limits_of(limit), overwrite=overwrite, watch=progress)
+        outcome = run(
+            inputs,
+            plan,
+            out,
+            limits=limits_of(limit),
+            overwrite=overwrite,
+            watch=progress,
+            examiner=_examiner(card, tier) if check or card else None,
+        )
     if json:
         as_json(outcome.described())
     else:
         for case in outcome.cases:
-            line(f"{case.name}: {case.sentence}")
+            line(f"{case.name}: {'; '.join((*case.states, case.sentence))}")
         line(f"{outcome.sentence()} Open {outcome.page}" if outcome.page else outcome.sentence())
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
 
-def _split(words: list[str]) -> tuple[str, ...]:
+def split(words: list[str]) -> tuple[str, ...]:
+    """Return words that were given with commas or one by one, each once."""
     return tuple(dict.fromkeys(part.strip() for word in words for part in word.split(",") if part.strip()))
+
+
+def _examiner(card: list[Path], tier: str) -> Examiner:
+    from saliscope.study.check import Cards, tier_of
+
+    return Cards.of(card, tier_of(tier))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import typer
 
-from saliscope.cli.catalogue import methods, model_app, models
+from saliscope.cli.audit import audit_model
+from saliscope.cli.catalogue import methods, metrics, model_app, models
+from saliscope.cli.check import check
 from saliscope.cli.demo import demo
 from saliscope.cli.doctor import doctor
 from saliscope.cli.explain import explain
@@ -24,8 +26,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(explain)
+app.command()(check)
+app.command("audit-model")(audit_model)
 app.command()(demo)
 app.command()(methods)
+app.command()(metrics)
 app.command()(models)
 app.add_typer(model_app, name="model")
 app.command()(phantom)

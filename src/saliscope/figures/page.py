@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,21 +44,30 @@ class CaseLink:
     lines: tuple[str, ...] = ()
 
 
-def page(image: MedicalImage, readings: Sequence[Reading], view: npt.NDArray[np.float32] | None = None) -> str:
+def page(
+    image: MedicalImage,
+    readings: Sequence[Reading],
+    view: npt.NDArray[np.float32] | None = None,
+    cards: Sequence[tuple[Mapping[str, Any], str]] = (),
+) -> str:
     """Return the page (HTML) of one case with the maps read on it; `view` (C, *S) is what the network saw.
+
+    `cards` hold, for each map or for none, its explanation card (plain data) and where the card's page lies; a map
+    that its card hides stands closed behind the reasons.
 
     The prediction is that of the first reading; all readings are of one image and one network.
     """
     pictures = svg.Pictures()
     first = readings[0]
     maps = [_map(image, reading, pictures, number) for number, reading in enumerate(readings, start=1)]
+    none: list[tuple[Mapping[str, Any], str] | None] = [None] * len(maps)
     plain = [_figure(p, pictures, image, first, "the image", heat=False) for p in views(image, first, MOST)]
-    return _environment().get_template("page.html").render(
+    return environment().get_template("page.html").render(
         name=image.name,
         image=_image_facts(image),
         notes=image.notes,
         plain=plain,
-        maps=maps,
+        maps=[{**one, "card": card} for one, card in zip(maps, cards or none, strict=True)],
         volume=image.geometry.ndim == 3,
         stacked=stacked(views(image, first, MOST)),
         prediction=_prediction(first.explanation.prediction, {r.explanation.target for r in readings}),
@@ -82,17 +91,18 @@ def index_page(cases: Sequence[CaseLink], title: str, lines: Sequence[str] = ())
         }
         for c in cases
     ]
-    return (
-        _environment().get_template("index.html").render(title=title, lines=lines, cases=shown, research=RESEARCH_USE)
-    )
+    return environment().get_template("index.html").render(title=title, lines=lines, cases=shown, research=RESEARCH_USE)
 
 
-def thumbnail(image: MedicalImage, reading: Reading, most: int = 320) -> bytes:
-    """Return a small picture (PNG) of the map over its image, through the peak."""
+def thumbnail(image: MedicalImage, reading: Reading, most: int = 320, heat: bool = True) -> bytes:
+    """Return a small picture (PNG) of the map over its image, through the peak; without `heat` of the image alone."""
+    from PIL import Image
+
     from saliscope.figures.draw import blended
     from saliscope.figures.overlay import png
 
-    return png(blended(views(image, reading, most)[0], reading.scale.palette))
+    pane = views(image, reading, most)[0]
+    return png(blended(pane, reading.scale.palette) if heat else Image.fromarray(np.ascontiguousarray(pane.base)))
 
 
 def _map(image: MedicalImage, reading: Reading, pictures: svg.Pictures, number: int) -> dict[str, Any]:
@@ -225,7 +235,8 @@ def _provenance(reading: Reading) -> list[tuple[str, str]]:
     ]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return where the templates of all pages are, with every text escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

@@ -15,7 +15,8 @@ def summary(scores: Sequence[Score], groups: Sequence[Hashable] | None = None) -
     """Return the mean of the defined scores of one metric, the undefined counted by reason.
 
     The interval is Wilson's where every score is 0 or 1 and every image has a group of its own, else the bootstrap
-    over groups (patients). Raises MetricError for scores of several metrics, or without one group for each.
+    over groups (patients). Where every score has a lift over chance, `parts` has that of the means: the mean of lifts
+    is decided by the smallest regions. Raises MetricError for scores of several metrics, or without one group for each.
     """
     names = {s.metric for s in scores}
     own = list(range(len(scores))) if groups is None else list(groups)
@@ -40,4 +41,7 @@ def summary(scores: Sequence[Score], groups: Sequence[Hashable] | None = None) -
     else:
         interval = clustered(values, [g for _, g in known])
     mean = sum(values) / len(values)
-    return Score(first.metric, mean, first.direction, null, interval, len(values), dict(excluded), how=first.how)
+    lifted = all("lift" in s.parts for s in scores if s.defined)
+    parts = {"lift": mean / null} if lifted and isinstance(null, float) and null > 0 else {}
+    kept = len(values)
+    return Score(first.metric, mean, first.direction, null, interval, kept, dict(excluded), parts=parts, how=first.how)

@@ -31,9 +31,12 @@ class Plan:
         """Return the plan as plain data."""
         return asdict(self)
 
-    def digest(self, weights: str, view: str) -> str:
-        """Return the SHA-256 of the plan with the weights and view that it was carried out with."""
-        words = [self.described(), weights, view]
+    def digest(self, weights: str, view: str, examined: Mapping[str, Any] | None = None) -> str:
+        """Return the SHA-256 of the plan with the weights and view that it was carried out with.
+
+        `examined` is what was asked beside it of every map, such as the tier of its card.
+        """
+        words = [self.described(), weights, view, *([dict(examined)] if examined else [])]
         return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
     def make(self) -> dict[str, Method]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
@@ -37,15 +37,25 @@ class Showing:
         self.write_case([explanation], folder)
         return folder
 
-    def write_case(self, found: Sequence[Explanation], folder: Path, *, overwrite: bool = False) -> tuple[str, ...]:
+    def write_case(
+        self,
+        found: Sequence[Explanation],
+        folder: Path,
+        *,
+        overwrite: bool = False,
+        cards: Sequence[Mapping[str, Any]] = (),
+    ) -> tuple[str, ...]:
         """Write the folder of a case with all its explanations; return the names of theirs.
 
+        `cards` are explanation cards as plain data, one for each explanation or none at all.
         Raises WriteError when the folder is there already or cannot be written; nothing is left then.
         """
+        from saliscope.figures.card_page import card_page, card_picture
         from saliscope.figures.overlay import overlay_png
         from saliscope.figures.page import page, thumbnail
         from saliscope.figures.reading import interpret
         from saliscope.write import explanation_files, new_folder, write_files
+        from saliscope.write.card_files import CARD_PAGE, card_files
 
         names = folder_names(found)
         with new_folder(folder, overwrite) as place:
@@ -54,8 +64,16 @@ class Showing:
                 picture = overlay_png(self.image, reading)
                 files = explanation_files(explanation, reading.values, self.image, picture, reading.record())
                 write_files(place, {f"{name}/{file}": data for file, data in files.items()})
+            for name, card, reading in zip(names, cards, readings, strict=True) if cards else ():
+                html = card_page(card, card_picture(self.image, reading), f"../{PAGE}")
+                write_files(place, {f"{name}/{file}": data for file, data in card_files(card, html).items()})
             view = self.view.tensor[0].detach().cpu().float().numpy()
-            whole = {PAGE: page(self.image, readings, view).encode(), THUMBNAIL: thumbnail(self.image, readings[0])}
+            linked = [(card, f"{name}/{CARD_PAGE}") for card, name in zip(cards, names, strict=True)] if cards else []
+            hidden = bool(cards) and bool(cards[0]["map_hidden"])
+            whole = {
+                PAGE: page(self.image, readings, view, linked).encode(),
+                THUMBNAIL: thumbnail(self.image, readings[0], heat=not hidden),
+            }
             write_files(place, whole)
         return names
 
@@ -76,6 +94,14 @@ def written_before(folder: Path, image: str) -> Kept | None:
         return None
     said = dict.fromkeys(r["prediction"]["sentence"] for r in read)
     return Kept("; ".join(said), tuple(p.parent.name for p in paths))
+
+
+def cards_in(folder: Path, explanations: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the explanation cards, as plain data, in the folders of a case's explanations."""
+    from saliscope.write.card_files import CARD
+
+    paths = [folder / name / CARD for name in explanations]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
 def folder_names(found: Sequence[Explanation]) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +16,8 @@ from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
-from saliscope.study.present import Showing, written_before
-from saliscope.study.store import Store
+from saliscope.study.present import Showing, cards_in, written_before
+from saliscope.study.store import Store, folder_of
 
 
 class Watch(Protocol):
@@ -39,9 +39,27 @@ class Watch(Protocol):
         """Take note of what could not be done, and why."""
 
 
+class Examiner(Protocol):
+    """Who looks at the maps of a case and gives a card for each."""
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """Return what makes two examinations the same, as plain data."""
+
+    def cards(
+        self,
+        case: Case,
+        network: Network,
+        methods: Mapping[str, Method],
+        found: Sequence[Explanation],
+        said: Callable[[str], None],
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the explanation cards of all that was found of a case, as plain data."""
+
+
 @dataclass(frozen=True)
 class Finished:
-    """A complete case: its folder, what was predicted, and the folders of its explanations."""
+    """A complete case: its folder, what was predicted, the folders of its explanations, the states of their cards."""
 
     name: str
     kind: str
@@ -49,6 +67,7 @@ class Finished:
     sentence: str
     explanations: tuple[str, ...]
     kept: bool = False
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,10 @@ class Outcome:
         if not self.failures:
             return 0
         return 3 if self.cases else 2
+
+    def folder(self, case: str) -> Path:
+        """Return the folder of a case."""
+        return folder_of(self.out, case)
 
     def sentence(self) -> str:
         """Return what came of it in words."""
@@ -113,9 +136,11 @@ def run(
     watch: Watch,
     limits: Limits | None = None,
     overwrite: bool = False,
+    examiner: Examiner | None = None,
 ) -> Outcome:
     """Explain every image among the inputs into the folder `out`, and return what came of it.
 
+    With an `examiner` each map gets a card.
     A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
     unknown model, method or option, no input at all, or a folder that holds another run.
     """
@@ -124,7 +149,7 @@ def run(
     sources, unreadable = discover(inputs, limits or Limits())
     if not sources and not unreadable:
         raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")
-    digest = plan.digest(network.weights_digest(), network.viewing.digest)
+    digest = plan.digest(network.weights_digest(), network.viewing.digest, examiner.asked if examiner else None)
     store = Store.opened(out, digest, overwrite=overwrite)
     so_far = _Progress()
     for failure in unreadable:
@@ -136,14 +161,15 @@ def run(
     state = "interrupted"
     try:
         for source in sources:
-            _one(source, network, methods, plan, store, so_far, watch, limits or Limits())
+            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner)
         state = "complete"
     finally:
         record = _record(plan, network, digest, so_far, state)
         store.close(record, [asdict(f) for f in so_far.failures], {"started": started, "finished": _now()})
     if not so_far.cases:
         store.discard_if_empty()
-    page = store.index({c.name: c.sentence for c in so_far.cases}, network.name) if so_far.cases else None
+    said = {c.name: "; ".join((*c.states, c.sentence)) for c in so_far.cases}
+    page = store.index(said, network.name) if so_far.cases else None
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
 
 
@@ -156,19 +182,26 @@ def _one(
     so_far: _Progress,
     watch: Watch,
     limits: Limits,
+    examiner: Examiner | None,
 ) -> None:
+    def say(what: str) -> None:
+        watch.step(source.name, what)
+
     try:
-        watch.step(source.name, "reading")
+        say("reading")
         image = source.load(limits)
         kept = written_before(store.case(source.name), image.digest)
         if kept is None:
             case = Case(image, network.viewing(image), Showing)
-            found = explained([case], network, methods, list(plan.targets), lambda what: watch.step(source.name, what))
-            watch.step(source.name, "writing")
-            folders = Showing(image, case.view).write_case(found, store.case(source.name), overwrite=True)
+            found = explained([case], network, methods, list(plan.targets), say)
+            cards = examiner.cards(case, network, methods, found, say) if examiner else ()
+            say("writing")
+            folders = Showing(image, case.view).write_case(found, store.case(source.name), overwrite=True, cards=cards)
             done = Finished(source.name, source.kind, image.digest, _sentence(found), folders)
         else:
             done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
+        cards = cards_in(store.case(source.name), done.explanations) if examiner else ()
+        done = replace(done, states=tuple(dict.fromkeys(str(card["state_name"]) for card in cards)))
     except SaliscopeError as error:
         _note_failure(so_far, watch, str(source.paths[0]), error)
     except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others
@@ -179,7 +212,7 @@ def _one(
         _note_failure(so_far, watch, str(source.paths[0]), wrapped)
     else:
         so_far.cases.append(done)
-        watch.done(done.name, "complete before" if done.kept else done.sentence)
+        watch.done(done.name, "complete before" if done.kept else "; ".join((*done.states, done.sentence)))
 
 
 def _sentence(found: Sequence[Explanation]) -> str:

@@ -61,8 +61,8 @@ class Store:
         return store
 
     def case(self, name: str) -> Path:
-        """Return the folder of a case; one that is named like a file of the run gets an underscore."""
-        return self.out / (f"{name}_" if name in FILES else name)
+        """Return the folder of a case."""
+        return folder_of(self.out, name)
 
     def close(self, record: Mapping[str, Any], failures: Sequence[Mapping[str, str]], times: Mapping[str, str]) -> None:
         """Write run.json, and failures.csv if anything failed."""
@@ -103,6 +103,11 @@ class Store:
         from saliscope.write import json_bytes, write_file
 
         write_file(self.out / RECORD, json_bytes({"schema_version": SCHEMA, **record}))
+
+
+def folder_of(out: Path, case: str) -> Path:
+    """Return the folder of a case in that of its run; one that is named like a file of the run gets an underscore."""
+    return out / (f"{case}_" if case in FILES else case)
 
 
 def _record_of(path: Path) -> str | None:

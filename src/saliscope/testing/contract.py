@@ -93,9 +93,9 @@ def repeatable(method: Method) -> None:
     first = _map(method, SmallNet(2), x)
     torch.manual_seed(11)
     with Network(SmallNet(2), LABELS).opened() as model:
-        before = _generators()
+        before = generators()
         watching(method).attribute(model, x, TARGET)
-        if _generators() != before:
+        if generators() != before:
             _refuse(method, "moves a random generator that belongs to the caller")
     _map(method, SmallNet(2, "residual"), x + 1)
     if not torch.equal(_map(method, SmallNet(2), x), first):
@@ -243,7 +243,8 @@ def _near(found: Tensor, right: Tensor, tolerance: float = TOLERANCE) -> bool:
     return found.shape == right.shape and bool((found - right).abs().max() <= tolerance * right.abs().max())
 
 
-def _generators() -> tuple[Any, ...]:
+def generators() -> tuple[Any, ...]:
+    """Return the state of every random generator that belongs to the caller."""
     return torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
 
 

@@ -33,10 +33,10 @@ class CheckResult:
     question: str
     outcome: Outcome
     sentence: str
-    decisive: bool
     threshold: str = ""
     scores: tuple[Score, ...] = ()
     samples: int = 0
+    decisive: bool = True
 
     def described(self) -> dict[str, Any]:
         """Return the result as plain data for JSON."""

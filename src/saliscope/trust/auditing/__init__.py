@@ -1,0 +1,1 @@
+"""What is found of a method for a model over a cohort: one section of the model card of explanations, one file."""

@@ -1,0 +1,1 @@
+"""Known shortcuts planted into any picture, to see whether a network takes them up."""

@@ -1,0 +1,1 @@
+"""Named regions erased or kept alone, and what the network says then."""
