@@ -19,7 +19,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
 from saliscope.core.target import LogitTarget
+from saliscope.metrics.statistics.intervals import upper_bound
 from saliscope.model.network import Network
 from saliscope.model.shipped import shipped
 from saliscope.perturb.plan import PerturbationPlan
@@ -57,32 +58,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "out" / "card-study"
 TABLE = ROOT / "docs" / "explanation" / "card-study.csv"
 MODELS = ROOT / "docs" / "explanation" / "card-study-models.csv"
+CALIBRATION = ROOT / "src" / "saliscope" / "trust" / "calibration.json"
 TARGET = LogitTarget((1,), ("present",), "binary")
 OF_PART = {"development": ("chest", "nodule"), "report": ("ultrasound", "ultrasound-mass")}
 #: Images of a network's cohort; seeds that no network was trained or tested on.
 COHORT, CASE_SEED, COHORT_SEED = 60, 12, 15
 EXTENT = Extent(maps=20, randomised=6, retested=4, hidden_by_rank=6, hidden=40, planted=32)
-PLAIN = ("grad-cam", "eigen-cam", "lrp", "integrated-gradients", "gradient", "smoothgrad", "guided-backprop")
+PLAIN = ("grad-cam", "eigen-cam", "lrp", "integrated-gradients", "gradient", "guided-backprop")
 #: Maps that know nothing of the network, given to the card as if a gradient method had made them.
 CONTROLS = ("edges", "centre", "random", "constant")
 OTHER = "other-patient"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One map: what is true of it (`why` is empty where it is right), what the card says, what its checks measured."""
-
-    part: str
-    network: str
-    method: str
-    case: int
-    kind: str
-    score: float
-    why: str
-    state: str
-    reasons: str
-    outcomes: str
-    numbers: str
 
 
 def shortcut_of(name: str) -> tuple[str, float, float]:
@@ -159,7 +144,7 @@ def measured(part: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     flagged = insertions(first, ready=planted_in(part, *where, network.viewing.digest))
     audits: dict[str, Audited] = {}
     for m, method in methods.items():
-        others = {"grad-cam": methods["grad-cam"]} if m != "grad-cam" else {"smoothgrad": methods["smoothgrad"]}
+        others = {"grad-cam": methods["grad-cam"]} if m != "grad-cam" else {"lrp": methods["lrp"]}
         audits[m] = audited(material(part, network, name, method), m, others=others, controls={}, planted=flagged)
     barred = {m: a.barred for m, a in audits.items()}
     yield (
@@ -289,7 +274,46 @@ def measure_models() -> None:
 def gather() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return all rows of maps and of models that were measured."""
     rows = [row for path in sorted(PARTS.glob("*.json")) for row in json.loads(path.read_text(encoding="utf-8"))]
-    return [r for what, r in rows if what == "map"], [r for what, r in rows if what == "model"]
+    known = (*PLAIN, *CONTROLS, OTHER)
+    return [r for what, r in rows if what == "map" and r["method"] in known], [r for what, r in rows if what == "model"]
+
+
+def calibration(maps: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Return how often each state was misleading on the part on which nothing was set, for the cards themselves."""
+    states: dict[str, Any] = {}
+    for state in ("read-with-care", "doubtful"):
+        own = [r for r in maps if r["part"] == "report" and r["state"] == state and r["method"] in PLAIN]
+        wrong = sum(bool(r["why"]) for r in own)
+        if own:
+            states[state] = {"misleading": wrong, "n": len(own), "upper": round(upper_bound(wrong, len(own)), 4)}
+    return {"source": "docs/explanation/card-study.md", "states": states}
+
+
+def kept(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table holds of a map: what is true, what the card says, and the numbers that decided."""
+    numbers = json.loads(row["numbers"])
+    told = {
+        "p": numbers.get("region-test p", ""),
+        "effect": numbers.get("region-test relative", ""),
+        "idle": numbers.get("islands", ""),
+        "retest": numbers.get("test-retest", ""),
+        "samples": numbers["samples"],
+    }
+    plain = {k: row[k] for k in ("part", "network", "method", "case", "kind")}
+    return {
+        **plain,
+        "score": f"{row['score']:.3f}",
+        "why": row["why"],
+        "state": row["state"],
+        "reasons": row["reasons"],
+        **told,
+    }
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -317,11 +341,10 @@ def main() -> None:
         return
     from card_study_page import page
 
-    maps, _ = gather()
-    write(TABLE, maps)
-    with MODELS.open(encoding="utf-8", newline="") as file:
-        models = list(csv.DictReader(file))
+    write(TABLE, [kept(row) for row in gather()[0]])
+    maps, models = rows_of(TABLE), rows_of(MODELS)
     TABLE.with_suffix(".md").write_text(page(maps, models), encoding="utf-8")
+    CALIBRATION.write_text(json.dumps(calibration(maps), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> None:
         cohort = Cohort(whole.source, len(whole.members), whole.patients, whole.excluded)
         return AuditCard.made(first, cohort, [])
 
-    monkeypatch.setattr("saliscope.study.check.checked", checked)
-    monkeypatch.setattr("saliscope.study.audit.audited", audited)
+    monkeypatch.setattr("saliscope.study.check.examined", checked)
+    monkeypatch.setattr("saliscope.study.audit.card_of", audited)
 
 
 def test_without_an_audit_the_best_is_not_assessed(

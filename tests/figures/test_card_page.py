@@ -171,11 +171,13 @@ def test_the_same_card_gives_the_same_page(cards, audit, picture) -> None:
 
 
 def test_an_audit_shows_all_it_holds(audit) -> None:
-    read = Page(audit_page(audit))
+    html = audit_page(audit)
+    read, opened = Page(html), Page(html.replace("details", "div"))
     for told in (audit["digest"], "40 images of 38 patients", "2 left out: no operating point", "SHORTCUTS FOUND"):
         assert told in read.text
     for row in (*audit["insertions"], *audit["findings"], *audit["checks"]):
-        assert row.get("sentence", row.get("reason")) in read.text
+        assert row.get("sentence", row.get("reason")) in opened.text
+        assert not row.get("flagged") or row["sentence"] in read.text
     assert "no value (too few images)" in read.text
     assert read.tags.count("circle") == 5, "a dot for each score that has a value"
     assert read.tags.count("polyline") == 1

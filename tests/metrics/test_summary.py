@@ -83,3 +83,15 @@ def test_the_interval_is_wider_where_images_of_a_patient_are_alike():
     patients = [p for p in range(40) for _ in range(10)]
     wide, narrow = summary(scores(values), patients).interval, summary(scores(values)).interval
     assert wide.high - wide.low > 2.5 * (narrow.high - narrow.low)
+
+
+def test_hits_that_are_all_alike_are_not_certain() -> None:
+    """None of ten images of five patients: a bootstrap would say 0 to 0, five patients say nothing of the kind."""
+    for value in (0.0, 1.0):
+        found = summary([Score("hit", value, "higher")] * 10, [i // 2 for i in range(10)])
+        assert found.interval is not None
+        assert found.interval.high - found.interval.low > 0.3
+        assert found.interval.low <= value <= found.interval.high
+    mixed = summary([Score("hit", float(i < 5), "higher") for i in range(10)], [i // 2 for i in range(10)])
+    assert mixed.interval is not None
+    assert "bootstrap" in mixed.interval.kind

@@ -48,7 +48,7 @@ def test_the_readmes_commands_are_commands() -> None:
     from saliscope.cli.main import main
 
     blocks = (ROOT / "README.md").read_text().split("```")[1::2]
-    found = re.findall(r"^saliscope (\w+)", "\n".join(blocks), re.M)
+    found = re.findall(r"^saliscope ([\w-]+)", "\n".join(blocks), re.M)
     assert found
     for words in found:
         with pytest.raises(SystemExit) as end:

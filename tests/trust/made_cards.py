@@ -39,7 +39,7 @@ def retest() -> Score:
 
 def results(**outcomes: str) -> tuple[CheckResult, ...]:
     """Results in which all is well, but for those named."""
-    change = {"label": LABEL, "before": 0.91, "after": 0.22}
+    change = {"label": LABEL, "change": "probability 0.91 to 0.22"}
     said = {
         "integrity": say("integrity.supports"),
         "test-retest": say("test-retest.supports", n=4, changes="brightness, noise, a shift of 2 mm"),
@@ -151,10 +151,12 @@ def audit(**changes) -> AuditCard:
             Insertion(
                 "a laterality marker",
                 True,
-                say("insertion.against", what="a marker", label=LABEL, k=24, n=40),
+                say("insertion.against", what="a marker", label=LABEL, moved=1.2, k=24, n=40),
                 (shift,),
             ),
-            Insertion("burnt-in text", False, say("insertion.supports", what="text", label=LABEL, k=0, n=40)),
+            Insertion(
+                "burnt-in text", False, say("insertion.supports", what="text", label=LABEL, moved=0.1, k=0, n=40)
+            ),
         ),
         findings=(Finding("view position", "metadata", True, say("metadata.against", **auc), (column,)),),
         samples=5400,

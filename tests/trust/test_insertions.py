@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from saliscope.core.errors import MetricError
@@ -20,7 +21,7 @@ from saliscope.model.network import Network
 from saliscope.phantom.catalogue import phantom_set
 from saliscope.phantom.shortcuts.acquired import Noise
 from saliscope.trust.insertions.audit import compared, insertion_audit, strongest
-from saliscope.trust.insertions.insertion import INSERTIONS, Insertion, suited
+from saliscope.trust.insertions.insertion import INSERTIONS, Insertion, smoothed, suited
 from saliscope.trust.insertions.picture import PictureScene, scale_of
 
 BY_NAME = {i.name: i for i in INSERTIONS}
@@ -30,6 +31,12 @@ PRESENT = LogitTarget((1,), ("present",), "binary")
 @cache
 def phantoms(scene: str = "chest", count: int = 6) -> tuple[MedicalImage, ...]:
     return tuple(c.render() for c in phantom_set(scene, count=count, seed=9, size=128))
+
+
+@pytest.mark.parametrize(("shape", "sigma"), [((40, 61), 3.0), ((40, 61), 50.0), ((9, 12, 7), 2.5)])
+def test_the_haze_of_a_control_is_that_of_sums(shape: tuple[int, ...], sigma: float) -> None:
+    values = np.random.default_rng(0).standard_normal(shape)
+    assert np.allclose(smoothed(values, sigma), ndimage.gaussian_filter(values, sigma), rtol=0, atol=1e-12)
 
 
 def stored(image: MedicalImage, slope: float, start: float) -> MedicalImage:

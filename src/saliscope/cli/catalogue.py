@@ -34,6 +34,7 @@ LOOKS_AT = {
     "of_pair": "two maps",
     "ask": "a map and the network",
     "of_method": "a method and the network",
+    "scores_of_network": "a method and the network, over several images",
 }
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 

@@ -41,9 +41,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         if kind is KeyboardInterrupt:
-            sys.stderr.write(
-                "saliscope: interrupted; complete cases are kept, and the same command goes on from there.\n"
-            )
+            sys.stderr.write("saliscope: interrupted; what is complete is kept, and nothing is half-written.\n")
             raise SystemExit(130)
 
     def cases(self, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from saliscope.core.protocols import Method, Model
 from saliscope.core.score import Direction, Score
@@ -115,3 +115,14 @@ class OfMethod(Metric, Protocol):
 
     def of_method(self, model: Model, method: Method, x: Tensor, target: Target) -> list[list[Score]]:
         """Return for each image of x (N, C, *S), for each of the K scores of a target, one score."""
+
+
+@runtime_checkable
+class OfNetwork(Metric, Protocol):
+    """A metric of a method for a network over several images: what one image alone cannot tell."""
+
+    def scores_of_network(self, network: Any, method: Method, x: Tensor, target: Target) -> list[Score]:
+        """Return for each of the K scores of a target one score over images x (N, C, *S), N at least 2.
+
+        `network` is one that can be opened and copied (`saliscope.model.network.Network`), not an opened one.
+        """

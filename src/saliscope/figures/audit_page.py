@@ -23,6 +23,16 @@ HEADLINES = {
 }
 
 
+#: Outcome, sign and word of a row. What moves the score and may look like a finding is told, and counts for nothing.
+FLAGS = {
+    "flagged": ("against", "×", "flagged"),
+    "not counted": ("unclear", "?", "not counted"),
+    "clear": ("supports", "+", "clear"),
+}
+#: A mark that changes so large a share of the decisions is not called clear, flagged or not.
+CHANGED = 0.1
+
+
 def audit_page(card: Mapping[str, Any]) -> str:
     """Return the page (HTML, one file, no script) of a model card of explanations that is plain data."""
     from saliscope.figures.page import environment
@@ -36,6 +46,7 @@ def audit_page(card: Mapping[str, Any]) -> str:
         sign=sign(state),
         name=name,
         headline=HEADLINES[found],
+        against=[said for said in _against(card) if said != card["barred"]],
         run=sum(c["outcome"] != "not-run" for c in applicable),
         applicable=len(applicable),
         sections=sections(card),
@@ -59,13 +70,22 @@ def top(card: Mapping[str, Any]) -> str:
     return "clear" if ran else "empty"
 
 
+def _against(card: Mapping[str, Any]) -> list[str]:
+    """Return what speaks against the method or the model, in sentences, the decisive ones first."""
+    found = sorted((c for c in card["checks"] if c["outcome"] == "against"), key=lambda c: not c["decisive"])
+    return [c["reason"] for c in found]
+
+
 def _rows(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "what": r.get("what") or r["column"],
-            "flagged": r["flagged"],
-            "sentence": r["sentence"],
-            "numbers": numbers(r["scores"]),
-        }
-        for r in rows
-    ]
+    told = []
+    for r in rows:
+        outcome, sign, word = FLAGS["flagged" if r["flagged"] else "not counted" if _moves(r) else "clear"]
+        what = r.get("what") or r["column"]
+        told.append({"what": what, "outcome": outcome, "sign": sign, "word": word, "sentence": r["sentence"],
+                     "numbers": numbers(r["scores"])})  # fmt: skip
+    return told
+
+
+def _moves(row: Mapping[str, Any]) -> bool:
+    """Return whether something that is not flagged changes decisions: it must not be called clear."""
+    return any(score["parts"].get("crossed", 0.0) >= CHANGED for score in row["scores"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from saliscope.core.image import MedicalImage
 from saliscope.figures import svg
@@ -14,7 +16,10 @@ from saliscope.figures.planes import views
 from saliscope.figures.reading import Reading
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from markupsafe import Markup
+
+    from saliscope.core.region import Mask
 
 #: The picture of a card has at most so many pixels along a side.
 MOST = 800
@@ -43,10 +48,10 @@ class CardPicture:
     caption: str
 
 
-def card_picture(image: MedicalImage, reading: Reading) -> CardPicture:
-    """Return the pictures of a map that was read on its image."""
+def card_picture(image: MedicalImage, reading: Reading, areas: Sequence[Mask] = ()) -> CardPicture:
+    """Return the pictures of a map that was read on its image, with the outlines of areas (*S) numbered from 1."""
     pictures = svg.Pictures()
-    panes = views(image, reading, MOST)
+    panes = views(image, reading, MOST, numbered_areas(areas, image.geometry.shape))
     palette, unit = reading.scale.palette, image.geometry.unit
     what = f"{reading.explanation.provenance.method} map for {reading.explanation.target}"
     mapped = tuple(_safe(svg.figure(p, pictures, palette, unit, f"{what} {p.title}".strip())) for p in panes)
@@ -58,8 +63,38 @@ def card_picture(image: MedicalImage, reading: Reading) -> CardPicture:
         plain=plain,
         widths=tuple(p.size[0] for p in panes),
         colours=colours,
-        caption=colours_sentence(reading),
+        caption=colours_sentence(reading) + (f". Outlined: {_outlined(len(areas))}" if areas else ""),
     )
+
+
+def numbered_areas(areas: Sequence[Mask], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return the numbers of areas (*S), counted from 1, 0 for none; where two touch, a gap parts their outlines."""
+    from scipy import ndimage
+
+    found: npt.NDArray[np.uint8] = np.zeros(shape, np.uint8)
+    for number, area in enumerate(areas, start=1):
+        beside = ndimage.binary_dilation(found > 0, np.ones((3,) * len(shape)))
+        found[area & ~beside] = number
+    return found
+
+
+def hidden_png(image: MedicalImage, reading: Reading) -> bytes:
+    """Return what stands in the place of an overlay that a card hides (PNG): the image alone, and why."""
+    from PIL import Image, ImageDraw
+
+    from saliscope.figures.draw import AMBER, haloed
+    from saliscope.figures.overlay import png
+
+    pane = views(image, reading, MOST)[0]
+    picture = Image.fromarray(np.ascontiguousarray(pane.base))
+    em = max(9, picture.width // 34)
+    for i, line in enumerate(("DO NOT READ", "the map is hidden; its card says why")):
+        haloed(ImageDraw.Draw(picture), (picture.width / 2, em * (1.5 + 1.6 * i)), line, em, AMBER)
+    return png(picture)
+
+
+def _outlined(count: int) -> str:
+    return "what the map points at, hidden as a whole" + (" and each numbered area by itself" if count > 1 else "")
 
 
 def card_page(card: Mapping[str, Any], picture: CardPicture | None = None, back: str = "") -> str:

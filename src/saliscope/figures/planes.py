@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,11 +77,18 @@ class _Shown:
     labels: npt.NDArray[np.uint8]
 
 
-def views(image: MedicalImage, reading: Reading, most: int | None = None) -> list[Pane]:
-    """Return the picture, or the three planes through the peak, with at most `most` pixels along a side."""
-    shown = _shown(image, reading)
+def views(
+    image: MedicalImage, reading: Reading, most: int | None = None, areas: npt.NDArray[np.uint8] | None = None
+) -> list[Pane]:
+    """Return the picture, or the three planes through the peak, with at most `most` pixels along a side.
+
+    `areas` (*S) are numbers of areas to outline instead of the regions of the reading, 0 for none.
+    """
+    shown, level = _shown(image, reading), _level(reading)
+    if areas is not None:
+        shown, level = replace(shown, values=(areas > 0).astype(np.float32), labels=areas), 0.5
     at = peak(reading.values, reading.scale.drawn) if image.geometry.ndim == 3 else ()
-    return _to_scale(_slices(shown, at), _level(reading), COMFORTABLE if image.geometry.ndim == 2 else 448, most)
+    return _to_scale(_slices(shown, at), level, COMFORTABLE if image.geometry.ndim == 2 else 448, most)
 
 
 def stacked(panes: Sequence[Pane]) -> bool:

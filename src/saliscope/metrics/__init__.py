@@ -34,6 +34,7 @@ METRICS: Registry[Metric] = Registry(
         "road": "saliscope.metrics.fidelity.road:ROAD",
         "test-retest": "saliscope.metrics.robustness.test_retest:TestRetest",
         "max-sensitivity": "saliscope.metrics.robustness.max_sensitivity:MaxSensitivity",
+        "mprt": "saliscope.metrics.randomisation.mprt:MPRT",
         "efficient-mprt": "saliscope.metrics.randomisation.efficient_mprt:EfficientMPRT",
         "random-logit": "saliscope.metrics.randomisation.random_logit:RandomLogit",
     },

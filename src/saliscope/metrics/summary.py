@@ -14,9 +14,10 @@ from saliscope.metrics.statistics.intervals import wilson
 def summary(scores: Sequence[Score], groups: Sequence[Hashable] | None = None) -> Score:
     """Return the mean of the defined scores of one metric, the undefined counted by reason.
 
-    The interval is Wilson's where every score is 0 or 1 and every image has a group of its own, else the bootstrap
-    over groups (patients). Where every score has a lift over chance, `parts` has that of the means: the mean of lifts
-    is decided by the smallest regions. Raises MetricError for scores of several metrics, or without one group for each.
+    The interval is Wilson's where every score is 0 or 1 and every image has a group of its own, or all scores are the
+    same (n is then the number of groups), else the bootstrap over groups (patients). Where every score has a lift over
+    chance, `parts` has that of the means: the mean of lifts is decided by the smallest regions. Raises MetricError for
+    scores of several metrics, or without one group for each.
     """
     names = {s.metric for s in scores}
     own = list(range(len(scores))) if groups is None else list(groups)
@@ -35,9 +36,11 @@ def summary(scores: Sequence[Score], groups: Sequence[Hashable] | None = None) -
         nothing = Undefined(f"none of {len(scores)} images has a value")
         return Score(first.metric, nothing, first.direction, null, n=0, excluded=dict(excluded), how=first.how)
     values = [v for v, _ in known]
-    alone = len({g for _, g in known}) == len(known)
-    if alone and set(values) <= {0.0, 1.0}:
-        interval = wilson(int(sum(values)), len(values))
+    count = len({g for _, g in known})
+    alike = len(set(values)) == 1
+    # Of hits that are all alike a bootstrap would have no width, however few they are.
+    if set(values) <= {0.0, 1.0} and (count == len(known) or alike):
+        interval = wilson(round(sum(values) * count / len(values)), count)
     else:
         interval = clustered(values, [g for _, g in known])
     mean = sum(values) / len(values)

@@ -60,7 +60,7 @@ class AuditOutcome:
         for one in self.audits:
             card = one.card
             found = (
-                f"barred: {card.barred}" if card.barred else f"shortcuts flagged: {', '.join(card.shortcuts) or 'none'}"
+                f"barred: {card.barred}" if card.barred else f"shortcuts flagged: {'; '.join(card.shortcuts) or 'none'}"
             )
             ran = sum(r.outcome not in ("not-run", "not-applicable") for r in card.results)
             lines.append(f"{card.target} by {card.method}: {found} ({ran} of {len(card.results)} checks run)")

@@ -39,7 +39,10 @@ class CheckedMap:
     @property
     def sentence(self) -> str:
         """Return the state with what brought it about, for a terminal."""
-        told = " ".join((f"{self.card['state_name']}.", *(self.card["reasons"] or [self.card["headline"]])))
+        reasons = self.card["reasons"] or [self.card["headline"]]
+        unaudited = self.card["audit"]["reason"]
+        missing = [unaudited] if unaudited and unaudited not in reasons else []
+        told = " ".join((f"{self.card['state_name']}.", *reasons, *missing))
         ran, method = self.card["coverage"], self.card["method"]["name"]
         return f"{self.card['target']} by {method}: {told} ({ran['run']} of {ran['applicable']} checks run)"
 

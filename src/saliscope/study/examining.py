@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from saliscope.core.errors import MetricError, SaliscopeError
+from saliscope.core.errors import InputError, MetricError, SaliscopeError
 from saliscope.core.explanation import Explanation
 from saliscope.core.nesting import has, inside
 from saliscope.core.protocols import Method
@@ -22,8 +23,10 @@ from saliscope.study.settle import settled
 from saliscope.trust.audit_card import AuditCard, Cohort
 from saliscope.trust.auditing.audited import audited
 from saliscope.trust.auditing.material import Item, Material
+from saliscope.trust.calibration import reliability
 from saliscope.trust.checks.examine import NEEDED, examine
 from saliscope.trust.checks.hidden import decision_on
+from saliscope.trust.checks.preparation import misfit, preparation
 from saliscope.trust.checks.resolution import smallest
 from saliscope.trust.explanation_card import ExplanationCard, Tier
 from saliscope.trust.regions.find import find
@@ -35,8 +38,12 @@ if TYPE_CHECKING:
     from saliscope.core.region import Region
     from saliscope.model.view import View
 
+#: What the card of a network says that takes every modality.
+ANY = "any"
 #: Methods of other kinds that a method is compared with, those of its own kind left out, and maps that know nothing.
 OTHERS, CONTROLS = ("grad-cam", "integrated-gradients", "input-x-gradient"), ("edges", "centre", "random")
+#: What is only compared with need not be exact: as many steps as an error bound asks for take minutes for a volume.
+SPARE: Mapping[str, Mapping[str, int]] = {"integrated-gradients": {"steps": 16}}
 
 
 def examined(
@@ -50,12 +57,13 @@ def examined(
 ) -> ExplanationCard:
     """Return the card of one map; an `audit` that does not fit it counts as none."""
     fitting = audit if audit is not None and not audit.fits(explanation) else None
-    found = find(case.image, case.view)
+    image = of_known_modality(case.image, network)
+    found = find(image, case.view)
     x = case.view.tensor.to(network.device, network.dtype)
     with network.opened() as model:
         placed = settled(method, case.image, case.view, network)
         subject = Subject(
-            image=case.image,
+            image=image,
             view=case.view,
             explanation=explanation,
             method=on_its_layer(explanation.provenance.method, placed, network, case.view),
@@ -66,7 +74,7 @@ def examined(
             regions=found.regions,
         )
         model.watch = lambda counts: said(f"{counts.samples:,} samples run")
-        results = examine(subject, fitting, tier, found.absent)
+        results = [*preparation(case.image, network.viewing), *examine(subject, fitting, tier, found.absent)]
         model.watch = None
         samples = model.counts.samples
     return ExplanationCard.of(
@@ -77,6 +85,7 @@ def examined(
         tier=tier,
         samples=samples,
         needed=NEEDED,
+        reliability=reliability(),
         always=(smallest(explanation), *ALWAYS),
     )
 
@@ -94,7 +103,8 @@ def card_of(
     first = whole.members[0].case(network, limits)
     (explanation,) = explained([first], network, {name: method}, [asked], said)
     said("reading the cohort")
-    items = [_item(member, limits) for member in whole.members]
+    items = [_item(member, network, limits) for member in whole.members]
+    _prepared([item.image for item in items], network)
     placed = settled(method, first.image, first.view, network)
     own = on_its_layer(name, placed, network, first.view)
     with network.opened() as model:
@@ -122,6 +132,12 @@ def card_of(
     )
 
 
+def of_known_modality(image: MedicalImage, network: Network) -> MedicalImage:
+    """Return an image whose file names no modality as one of the network's own; others as they are."""
+    known = network.card.modalities[0] if network.card is not None else ANY
+    return image if image.modality or known == ANY else replace(image, modality=known)
+
+
 def target_of(asked: str, network: Network, run: Callable[[], object], *, hold: bool = True) -> Target:
     """Return the target of a word with one score, with what it holds of the output that `run` returns.
 
@@ -147,9 +163,20 @@ def on_its_layer(name: str, method: Method, network: Network, view: View) -> Met
         return asking(name, method, network, model.runs(x), x.ndim - 2).method
 
 
-def _item(member: Member, limits: Limits) -> Item:
+def _prepared(images: Sequence[MedicalImage], network: Network) -> None:
+    """Refuse a cohort most of which is not what the network expects: whatever is found of it would be false."""
+    why = [said for image in images if (said := misfit(image, network.viewing))]
+    if 2 * len(why) > len(images):
+        raise InputError(
+            f"{len(why)} of {len(images)} images that are not what {network.name} expects ({why[0]})",
+            expected="images with the values that the network was taught with",
+            do="Give them as DICOM or NIfTI, not as pictures of them.",
+        )
+
+
+def _item(member: Member, network: Network, limits: Limits) -> Item:
     """Return a member with its patient, its columns and its outline, whose mask may come as any image of its size."""
-    image = member.source.load(limits)
+    image = of_known_modality(member.source.load(limits), network)
     return Item(image, member.patient, {**member.metadata, "label": member.label}, _truth(member, image))
 
 
@@ -172,7 +199,7 @@ def _that_run(
 
     found: dict[str, Method] = {}
     for name in names:
-        plain = METHODS.make(name)
+        plain = METHODS.make(name, **SPARE.get(name, {}))
         if beside is not None and plain.traits.family == beside.traits.family:
             continue
         try:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
+from saliscope.core.region import Mask
 from saliscope.model.view import View
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class Showing:
         `cards` are explanation cards as plain data, one for each explanation or none at all.
         Raises WriteError when the folder is there already or cannot be written; nothing is left then.
         """
-        from saliscope.figures.card_page import card_page, card_picture
+        from saliscope.figures.card_page import card_page, card_picture, hidden_png
         from saliscope.figures.overlay import overlay_png
         from saliscope.figures.page import page, thumbnail
         from saliscope.figures.reading import interpret
@@ -60,22 +63,40 @@ class Showing:
         names = folder_names(found)
         with new_folder(folder, overwrite) as place:
             readings = [interpret(explanation, self.image) for explanation in found]
-            for name, explanation, reading in zip(names, found, readings, strict=True):
-                picture = overlay_png(self.image, reading)
+            hidden = [bool(card["map_hidden"]) for card in cards] or [False] * len(found)
+            for name, explanation, reading, closed in zip(names, found, readings, hidden, strict=True):
+                picture = hidden_png(self.image, reading) if closed else overlay_png(self.image, reading)
                 files = explanation_files(explanation, reading.values, self.image, picture, reading.record())
                 write_files(place, {f"{name}/{file}": data for file, data in files.items()})
             for name, card, reading in zip(names, cards, readings, strict=True) if cards else ():
-                html = card_page(card, card_picture(self.image, reading), f"../{PAGE}")
+                areas = outlined(reading.explanation, self.view, self.image) if _hid_areas(card) else []
+                html = card_page(card, card_picture(self.image, reading, areas), f"../{PAGE}")
                 write_files(place, {f"{name}/{file}": data for file, data in card_files(card, html).items()})
             view = self.view.tensor[0].detach().cpu().float().numpy()
             linked = [(card, f"{name}/{CARD_PAGE}") for card, name in zip(cards, names, strict=True)] if cards else []
-            hidden = bool(cards) and bool(cards[0]["map_hidden"])
             whole = {
                 PAGE: page(self.image, readings, view, linked).encode(),
-                THUMBNAIL: thumbnail(self.image, readings[0], heat=not hidden),
+                THUMBNAIL: thumbnail(self.image, readings[0], heat=not hidden[0]),
             }
             write_files(place, whole)
         return names
+
+
+def outlined(explanation: Explanation, view: View, image: MedicalImage) -> list[Mask]:
+    """Return the areas (*S) on the image's grid that a card numbers: those that its checks hid one by one."""
+    from saliscope.trust.checks.region import SPOTS
+    from saliscope.trust.claim import claim
+    from saliscope.trust.regions.onto import onto
+    from saliscope.trust.subject import on_view
+
+    values = on_view(explanation, view)
+    found = claim(values) if np.isfinite(values).all() else None
+    spots = found.spots[:SPOTS] if found is not None else ()
+    return [onto(spot.mask, view.geometry, image.geometry) for spot in spots]
+
+
+def _hid_areas(card: Mapping[str, Any]) -> bool:
+    return any(c["check"] == "islands" and c["outcome"] != "not-run" for c in card["checks"])
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from saliscope.core.errors import MetricError
-from saliscope.core.metric import Category, Metric, MetricTraits, OfMap, OfMethod, OfPair, OfPlace, Planned
+from saliscope.core.metric import Category, Metric, MetricTraits, OfMap, OfMethod, OfNetwork, OfPair, OfPlace, Planned
 from saliscope.core.score import Direction, Score
 from saliscope.testing.contract import ContractViolation, generators
-from saliscope.testing.metric_trials import Given, given, of_maps, of_method, planned, refuse
+from saliscope.testing.metric_trials import Given, given, of_maps, of_method, of_network, planned, refuse
 from saliscope.testing.networks import image
 
 #: Largest difference allowed between two ways to the same score, as a share of the larger one.
 TOLERANCE = 1e-9
-KINDS = (OfMap, OfPlace, OfPair, Planned, OfMethod)
+KINDS = (OfMap, OfPlace, OfPair, Planned, OfMethod, OfNetwork)
 
 
 def check_metric(metric: Metric) -> None:
@@ -197,6 +197,8 @@ def every(metric: Metric, axes: int) -> Iterator[Score]:
     if isinstance(metric, OfMethod):
         for row in of_method(metric, image(axes)):
             yield from row
+    if isinstance(metric, OfNetwork):
+        yield from of_network(metric, image(axes, batch=3))
 
 
 def _sound(metric: Metric, score: Score) -> Score:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saliscope.core.geometry import Geometry
-from saliscope.core.metric import Metric, OfMap, OfMethod, OfPair, OfPlace, Planned
+from saliscope.core.metric import Metric, OfMap, OfMethod, OfNetwork, OfPair, OfPlace, Planned
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.score import Score
 from saliscope.core.target import LogitTarget, Target
@@ -109,6 +109,18 @@ def of_method(metric: OfMethod, x: Tensor) -> list[list[Score]]:
         refuse(metric, f"does not give {len(LABELS)} scores for each of {len(x)} images")
     if not torch.equal(x, kept) or any(not torch.equal(v, before[n]) for n, v in network.state_dict().items()):
         refuse(metric, "leaves a trace on the image or on the network")
+    return found
+
+
+def of_network(metric: OfNetwork, x: Tensor) -> list[Score]:
+    """Return the scores [3] that a metric gives of the gradient over images; refuse one that leaves a trace."""
+    module, kept = _small(x.ndim - 2), x.clone()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    found = metric.scores_of_network(Network(module, LABELS), Gradient(), x, LogitTarget((0, 1, 2), LABELS))
+    if len(found) != len(LABELS):
+        refuse(metric, f"does not give {len(LABELS)} scores")
+    if not torch.equal(x, kept) or any(not torch.equal(v, before[n]) for n, v in module.state_dict().items()):
+        refuse(metric, "leaves a trace on the images or on the network")
     return found
 
 

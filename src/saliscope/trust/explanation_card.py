@@ -154,7 +154,8 @@ class ExplanationCard:
     def reasons(self) -> tuple[str, ...]:
         """Return what brought the state about, in sentences; for a map not assessed what is missing comes first."""
         missing = (self.unaudited,) if self.state == "not-assessed" and self.unaudited else ()
-        return tuple(dict.fromkeys((*missing, *(_reason(r) for r in self.verdict.reasons))))
+        worst_first = sorted(self.verdict.reasons, key=lambda r: (r.outcome != "against", not r.decisive))
+        return tuple(dict.fromkeys((*missing, *(_reason(r) for r in worst_first))))
 
     def described(self) -> dict[str, Any]:
         """Return the card as plain data, as its layout (explanation-card.schema.json) says."""

@@ -1,7 +1,7 @@
 """The sentences that speak of one map of one image, by name; `saliscope.trust.wording.say` fills them in.
 
-Fields: `label` the target explained, `before` and `after` the model's score without and with a change (as it is
-shown, a probability where there is one), `n` how many were compared and `beaten` how many of them had less effect,
+Fields: `label` the target explained, `change` the model's score without and with a change (as it is shown, a
+probability where there is one), `n` how many were compared and `beaten` how many of them had less effect,
 `where` and `what` a place in words, such as "the lungs" or "the burnt-in text at the upper right".
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_CHANGE = "({before:.2f} to {after:.2f})"
+_CHANGE = "({change})"
 
 OF_IMAGE: Mapping[str, str] = {
     # The map itself.
@@ -23,11 +23,11 @@ OF_IMAGE: Mapping[str, str] = {
     "integrity.view": "The image was not prepared as the network expects it: {what}.",
     "integrity.layer": "The layer that was watched has no places, so the map cannot say where.",
     # The prediction that it explains.
-    "prediction.supports": "The model calls {label} here (probability {p:.2f}, operating threshold {limit:.2f}).",
-    "prediction.against": "The model does not call {label} here (probability {p:.2f}, operating threshold "
-    "{limit:.2f}), so there is no finding for a map to show.",
-    "prediction.unclear": "The probability of {label} ({p:.2f}) is so close to the operating threshold ({limit:.2f}) "
-    "that a small change of the image can change the decision.",
+    "prediction.supports": "The model calls {label} here (probability {p:.2f}; {rule}).",
+    "prediction.against": "The model does not call {label} here (probability {p:.2f}; {rule}), so there is no finding "
+    "for a map to show.",
+    "prediction.unclear": "The model calls {label} so narrowly (probability {p:.2f}; {rule}) that a small change of "
+    "the image can change the decision.",
     "prediction.unknown": "No operating threshold is known for {label}, so whether the model calls it is not known.",
     # Hiding what the map highlights.
     "region-test.supports": "Hiding the highlighted area changes the model's score for {label} more than hiding "
@@ -45,12 +45,13 @@ OF_IMAGE: Mapping[str, str] = {
     "({fills}).",
     "region-test.no-room": "The highlighted area is so large that there are no other areas of its size in {where} to "
     "compare it with.",
-    "islands.supports": "Each of the {n} outlined areas changes the model's score for {label} when it alone is hidden.",
-    "islands.unclear": "Of the {n} outlined areas, {which} may not matter to the model: chance alone can give as much.",
-    "islands.against": "Of the {n} outlined areas, {which} can be hidden without a change of the score for {label}.",
+    "islands.supports": "Hiding {areas} changes the model's score for {label}, each by itself.",
+    "islands.one": "Hiding the area outlined on the card changes the model's score for {label}.",
+    "islands.unclear": "A part of what the map points at may not matter to the model: {areas}.",
+    "islands.against": "Most of what the map points at can be hidden without a change of the score for {label}: "
+    "{areas}.",
     "islands.scattered": "The map is scattered over places too small to be told apart, so it points at no area.",
     "islands.many": "The map points at more places than the {n} that were hidden one by one.",
-    "islands.one": "There is one outlined area, so there are no parts to tell apart.",
     "keep-alone.supports": "With everything but the highlighted area hidden, the model still says {label} "
     f"{_CHANGE}.",
     "keep-alone.unclear": "With everything but the highlighted area hidden, the model keeps only part of its score for "
@@ -58,9 +59,9 @@ OF_IMAGE: Mapping[str, str] = {
     "keep-alone.against": "With everything but the highlighted area hidden, the model no longer says {label} "
     f"{_CHANGE}: it needs more of the image than the map shows.",
     # Small changes, and other ways to ask.
-    "test-retest.supports": "The map stays where it is in {n} slightly changed copies of the image ({changes}).",
-    "test-retest.unclear": "The map moves in some of {n} slightly changed copies of the image ({changes}).",
-    "test-retest.against": "In {n} slightly changed copies of the image ({changes}) the map moves as much as maps of "
+    "test-retest.supports": "The map stays where it is when the image is changed slightly (in {n} ways).",
+    "test-retest.unclear": "The map moves when the image is changed slightly (in {n} ways).",
+    "test-retest.against": "When the image is changed slightly (in {n} ways), the map moves as much as maps of "
     "different patients differ.",
     "test-retest.decision": "In {changed} of {n} slightly changed copies of the image the model changes its decision.",
     "test-retest.none-left": "The model changes its decision in so many of {n} slightly changed copies of the image "
@@ -86,7 +87,7 @@ OF_IMAGE: Mapping[str, str] = {
     "put in its place ({fills}).",
     "organ-alone.against": "With everything but {where} hidden, the model no longer says {label} "
     f"{_CHANGE}: it uses what lies outside.",
-    "organ.unknown": "Where {where} lies in this image is not known, so it could not be hidden.",
+    "organ.unknown": "This image shows no outline of {where} that could be hidden.",
     "hidden.supports": f"Hiding {{what}} does not change what the model says of {{label}} {_CHANGE}.",
     "hidden.score": f"Hiding {{what}} changes the model's score for {{label}} {_CHANGE} more than hiding {{beaten}} of "
     "{n} other areas of the same size and shape, but not its decision.",

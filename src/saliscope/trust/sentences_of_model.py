@@ -10,6 +10,12 @@ from collections.abc import Mapping
 
 _SCORE = "({metric} {value:.3g}, knowing nothing {null:.3g}, n = {n})"
 
+#: `moved` is in standard deviations of the score over the images, `k` how many decisions of `n` changed.
+_MOVED = (
+    "moved the score for {label} by {moved:.1f} of its standard deviation over images, and changed the decision in {k} "
+    "of {n}"
+)
+
 OF_MODEL: Mapping[str, str] = {
     # Does the map depend on the model?
     "randomisation.supports": "Maps by this method change when the model is replaced by an untrained one (n = {n}).",
@@ -52,10 +58,10 @@ OF_MODEL: Mapping[str, str] = {
     f"of the model {_SCORE}.",
     "localisation.no-masks": "No regions were drawn for these images, so where maps should lie is not known.",
     # Shortcuts.
-    "insertion.supports": "Putting {what} into images changed the decision on {label} in {k} of {n}.",
-    "insertion.unclear": "Putting {what} into images changed the score for {label}, and the decision in {k} of {n}.",
-    "insertion.against": "Putting {what} into images changed the decision on {label} in {k} of {n}: the model answers "
-    "to it.",
+    "insertion.supports": f"Putting {{what}} into images {_MOVED}.",
+    "insertion.unclear": f"Putting {{what}} into images {_MOVED}, which does not count: it may look like a finding, or "
+    "like nothing that the model was ever shown.",
+    "insertion.against": f"Putting {{what}} into images {_MOVED}: the model answers to it.",
     "marks.against": "Hiding {what} changed the decision on {label} in {k} of {n} images that have it.",
     "marks.supports": "Hiding {what} changed the decision on {label} in {k} of {n} images that have it, no more than "
     "hiding other areas did.",
@@ -66,9 +72,10 @@ OF_MODEL: Mapping[str, str] = {
     "subgroup.supports": "No difference was found between groups by {column} ({metric}, n = {n}).",
     "subgroup.against": "Groups by {column} differ in {metric} by {value:.3g} (95 % interval {low:.3g} to {high:.3g}, "
     "n = {n}).",
-    "cohort.small": "There are only {n} images of {patients} patients, too few for {what}.",
+    "audit.small": "The model card of explanations was made of {images} images only, too few to find a shortcut.",
     # The model card of explanations.
-    "audit.none": "There is no model card of explanations for this model and method, so the map was not assessed.",
+    "audit.none": "There is no model card of explanations for this model and method, without which no map can be "
+    "found readable.",
     "audit.mismatch": "The model card of explanations was made for {what}, so it says nothing of this map.",
     "audit.barred": "The model card of explanations bars this method for this model: {reason}.",
     "audit.no-shortcut": "The model card of explanations found no answer of this model to any of {n} things "

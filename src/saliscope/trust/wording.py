@@ -53,6 +53,15 @@ def fields(name: str) -> set[str]:
     return {field for _, field, _, _ in Formatter().parse(SENTENCES[name]) if field}
 
 
+def outlined(some: Sequence[int], n: int) -> str:
+    """Return which of n areas with numbers on the card are meant, in words; `some` counts from 1."""
+    if n == 1:
+        return "the area outlined on the card"
+    if len(some) == n:
+        return f"{'both' if n == 2 else f'all {n}'} areas outlined on the card"
+    return f"{numbered(some)} of the {n} areas outlined on the card"
+
+
 def numbered(numbers: Sequence[int]) -> str:
     """Return numbers of regions as words: "number 2", "numbers 1, 2 and 4"."""
     if len(numbers) == 1:

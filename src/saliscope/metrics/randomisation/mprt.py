@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar
 
@@ -111,6 +111,15 @@ class MPRT:
             scores.append(of_target)
             passed.append(self.decided(of_target))
         return MPRTResult(target.labels, tuple(scores), tuple(passed), tuple(g[-1] for g in groups), made.samples)
+
+    def scores_of_network(self, network: Network, method: Method, x: Tensor, target: Target) -> list[Score]:
+        """Return for each of the K scores the rank correlation at the end, `passed` (0 or 1) among its parts."""
+        result = self.of_network(network, method, x, target)
+        found = []
+        for scores, passed in zip(result.scores, result.passed, strict=True):
+            said = {} if isinstance(passed, Undefined) else {"passed": float(passed)}
+            found.append(replace(scores[0], parts={**scores[0].parts, **said}))
+        return found
 
     def decided(self, scores: Sequence[Score]) -> bool | Undefined:
         """Return whether every similarity is below its null, or why that cannot be said.

@@ -67,13 +67,32 @@ class TestRetest:
         targets = [target.of(n) if isinstance(target, Indexed) else target for n in range(len(x))]
         return [self._of_one(model, method, x[n : n + 1], t, chosen) for n, t in enumerate(targets)]
 
+    def beside(
+        self, model: Model, method: Method, x: Tensor, target: Target, own: tuple[Tensor, Tensor]
+    ) -> list[Score]:
+        """Return for each of K scores that of one image x (1, C, *S) whose map and output are known already.
+
+        With a `count` the control, which only says what resampling does, is left out.
+        """
+        found = perturbations_of(self.modality, x.ndim - 2)
+        return self._of_one(model, method, x, target, found if self.count is None else found[1 : 1 + self.count], own)
+
     def _of_one(
-        self, model: Model, method: Method, x: Tensor, target: Target, chosen: Sequence[Plausible]
+        self,
+        model: Model,
+        method: Method,
+        x: Tensor,
+        target: Target,
+        chosen: Sequence[Plausible],
+        own: tuple[Tensor, Tensor] | None = None,
     ) -> list[Score]:
         import torch
 
-        copies = torch.cat([x, *(p.apply(x, self.seed + i) for i, p in enumerate(chosen))])
-        maps, outputs = maps_and_outputs(model, method, copies, target, self.memory_mb)
+        copies = [p.apply(x, self.seed + i) for i, p in enumerate(chosen)]
+        several = torch.cat(copies if own else [x, *copies])
+        maps, outputs = maps_and_outputs(model, method, several, target, self.memory_mb)
+        if own:
+            maps, outputs = (torch.cat([a, b]) for a, b in zip(own, (maps, outputs), strict=True))
         differs, rule = changed(outputs, target, self.threshold)
         how = (rule, "perturbations: " + "; ".join(p.name for p in chosen if not p.control))
         return [self._score(maps[:, k], differs[1:, k].tolist(), chosen, how) for k in range(maps.shape[1])]

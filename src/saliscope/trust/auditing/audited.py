@@ -58,11 +58,11 @@ def audited(
     agree = consistency.methods_agree(m, name, dict(others))
     located = fidelity.localisation(m, controls)
     said("marks planted and hidden")
-    insertions = tuple(shortcuts.insertions(m) if planted is None else planted)
+    insertions = tuple(shortcuts.insertions(m, said=said) if planted is None else planted)
     marks = shortcuts.marks_hidden(m)
     findings = tuple(shortcuts.metadata(m))
     hidden = tuple(
-        Insertion(mark.result.check.replace("-", " "), mark.flagged, mark.result.sentence, mark.result.scores)
+        Insertion(f"{mark.what} in the images", mark.flagged, mark.result.sentence, mark.result.scores)
         for mark in marks
         if mark.flagged
     )

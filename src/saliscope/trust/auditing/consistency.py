@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +23,10 @@ from saliscope.trust.checks.held_against import OTHERS_HIGH, OTHERS_MIDDLE, SPRE
 
 #: Pairs of patients whose maps are compared, at most.
 PAIRS = 300
+#: Maps that agree by less than this beyond the null agree only a little, however surely (convention).
+LITTLE = 0.1
+#: A similarity that is above its null by less than this is a matter of which images were taken (convention).
+BARELY = 0.1
 #: Images whose maps by other methods are compared, each with each.
 COMPARED = 12
 
@@ -60,9 +65,11 @@ def randomisation(m: Material) -> tuple[CheckResult, str]:
     m.samples += result.samples
     passed, scores = result.passed[0], result.scores[0]
     outcome: Outcome = "unclear" if isinstance(passed, Undefined) else "supports" if passed else "against"
+    if outcome == "against" and _excess(scores) < BARELY:
+        outcome = "unclear"
     said = wording.say(f"randomisation.{outcome}", n=len(numbers))
     barred = wording.say("randomisation.barred") if outcome == "against" else ""
-    source = "the mean similarity of maps of different images (arun2021), or 0.1 (convention)"
+    source = "0.1 above the mean similarity of maps of different images (arun2021; the margin is a convention)"
     return CheckResult("randomisation", "Fidelity", question, outcome, said, source, scores, result.samples), barred
 
 
@@ -123,7 +130,7 @@ def methods_agree(m: Material, name: str, others: dict[str, Method]) -> CheckRes
     chosen = m.mapped[:COMPARED]
     maps = {name: m.maps[: len(chosen)], **{n: m.maps_by(o, chosen) for n, o in others.items()}}
     score: Score = beyond_other_patients(Spearman(), maps, families, [m.items[i].patient for i in chosen], seed=m.seed)
-    source = "maps of two patients by the same methods; p at most 0.05 (convention)"
+    source = f"maps of two patients by the same methods; p at most 0.05 and {LITTLE} more than they (conventions)"
     if not score.defined:
         said = wording.say("not-run", why=_lower(score))
         return CheckResult(
@@ -131,9 +138,16 @@ def methods_agree(m: Material, name: str, others: dict[str, Method]) -> CheckRes
         )
     null = float(score.null) if isinstance(score.null, float | int) else 0.0
     p = score.parts["p"]
-    outcome: Outcome = "against" if score.number <= null else "supports" if p <= 0.05 else "unclear"
+    sure = p <= 0.05 and score.number >= null + LITTLE
+    outcome: Outcome = "against" if score.number <= null else "supports" if sure else "unclear"
     said = wording.say(f"agreement-methods.{outcome}", metric=score.metric, value=score.number, null=null, n=score.n)
     return CheckResult("agreement-methods", "Consistency", question, outcome, said, source, (score,), 0, decisive=False)
+
+
+def _excess(scores: Sequence[Score]) -> float:
+    """Return by how much the similarity furthest above its null is above it."""
+    known = [s.number - s.null for s in scores if s.defined and isinstance(s.null, float | int)]
+    return max(known, default=0.0)
 
 
 def _patient(m: Material, number: int) -> object:

@@ -47,10 +47,8 @@ def fidelity(m: Material) -> CheckResult:
         said = wording.say("not-run", why="no map puts its places in an order")
         return CheckResult("fidelity", "Fidelity", question, "not-run", said, SOURCE, scores, samples)
     ends = first.interval
-    if ends is None or ends.low <= 0 <= ends.high:
-        outcome = "unclear" if first.number > 0 else "against"
-    else:
-        outcome = "supports" if first.number > 0 else "against"
+    sure = ends is not None and not ends.low <= 0 <= ends.high
+    outcome = "unclear" if not sure else "supports" if first.number > 0 else "against"
     said = wording.say(f"fidelity.{outcome}", metric="ROAD", value=first.number, null=0.0, n=first.n)
     return CheckResult("fidelity", "Fidelity", question, outcome, said, SOURCE, scores, samples)
 

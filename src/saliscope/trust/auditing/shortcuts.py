@@ -5,7 +5,7 @@ Marks are planted into the images; marks that are there are hidden; and columns 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ MOVES = 0.5
 COUNTS = "upper corner"
 #: Of a group in a column there must be so many images with the same label.
 LEAST = 8
+#: A column of more values is asked in thirds where they are numbers, and not at all where they are names or texts.
+GROUPS = 12
 #: A column that the score tells apart by so much (AUC) within a label is a finding (seah2021: 0.05 is significant).
 APART = 0.05
 FLIPS = 999
@@ -45,11 +47,17 @@ FILLS: tuple[Fill, ...] = (RingFill(),)
 class Marks:
     """What hiding the marks of one kind that are there does: the check, and whether it counts against the model."""
 
+    what: str
     result: CheckResult
     flagged: bool
 
 
-def insertions(m: Material, moves: float = MOVES, ready: Sequence[Planted] | None = None) -> tuple[Insertion, ...]:
+def insertions(
+    m: Material,
+    moves: float = MOVES,
+    ready: Sequence[Planted] | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> tuple[Insertion, ...]:
     """Return what each planted mark does to the score, those that count against the model flagged.
 
     A mark counts when it stands in an upper corner, moves the score by `moves` standard deviations, and differs from
@@ -61,7 +69,10 @@ def insertions(m: Material, moves: float = MOVES, ready: Sequence[Planted] | Non
     chosen = suited(m.items[0].image)
     if not chosen or len(numbers) < 2:
         return ()
-    many = ready if ready is not None else [planted(images, m.network.viewing, one, m.seed) for one in chosen]
+    many: list[Planted] = list(ready) if ready is not None else []
+    for number, mark in enumerate(chosen if ready is None else (), start=1):
+        said(f"planting {mark.name} ({number} of {len(chosen)})")
+        many.append(planted(images, m.network.viewing, mark, m.seed))
     patients = [m.items[i].patient for i in numbers]
     limit = m.decision.limit or 0.0
     found = []
@@ -83,7 +94,8 @@ def _insertion(m: Material, r: InsertionResult, p: float, n: int, moves: float) 
     flagged = r.family == COUNTS and relative >= moves and p <= 0.05
     outcome = "against" if flagged else "unclear" if relative >= moves and p <= 0.05 else "supports"
     crossed = round(r.crossed * n)
-    said = wording.say(f"insertion.{outcome}", what=f"'{r.name}'", label=m.decision.label, k=crossed, n=n)
+    told = {"label": m.decision.label, "moved": relative, "k": crossed, "n": n}
+    said = wording.say(f"insertion.{outcome}", what=f"'{r.name}'", **told)
     return Insertion(r.name, flagged, said, (r.score,))
 
 
@@ -118,7 +130,7 @@ def _marks(m: Material, kind: str, tests: Sequence[tuple[int, RegionTest]]) -> M
     check, spread = f"hidden-{kind.replace(' ', '-')}", float(m.scores.std())
     if len(tests) < 3:
         said = wording.say("not-run", why=f"{NOT_THE_PATIENT[kind]} was found in {len(tests)} images only")
-        return Marks(CheckResult(check, "Plausibility", question, "not-run", said, decisive=False), flagged=False)
+        return Marks(kind, CheckResult(check, "Plausibility", question, "not-run", said, decisive=False), flagged=False)
     excess = np.array([abs(t.score.number) - float(np.mean(np.abs(t.nulls))) for _, t in tests])
     patients = [m.items[i].patient for i, _ in tests]
     ends = [(t.unchanged, t.unchanged - t.score.number) for _, t in tests]
@@ -136,7 +148,8 @@ def _marks(m: Material, kind: str, tests: Sequence[tuple[int, RegionTest]]) -> M
         f"{MOVES / 2} standard deviations of the score over images beyond other places, p at most 0.05 (convention)"
     )
     said = wording.say(f"marks.{outcome}", **told)
-    return Marks(CheckResult(check, "Plausibility", question, outcome, said, source, (score,), decisive=False), flagged)
+    result = CheckResult(check, "Plausibility", question, outcome, said, source, (score,), decisive=False)
+    return Marks(kind, result, flagged)
 
 
 def metadata(m: Material) -> list[Finding]:
@@ -164,10 +177,10 @@ def metadata(m: Material) -> list[Finding]:
 
 def _groups(m: Material, column: str) -> list[tuple[str, Score, float]]:
     """Return for each value of a column the AUC of the score for it within labels, and its p."""
-    values = [item.columns.get(column, "") for item in m.items]
+    values = _thirds([item.columns.get(column, "") for item in m.items])
     counts = {v: values.count(v) for v in dict.fromkeys(values) if v}
     common = [v for v, n in counts.items() if LEAST <= n <= len(values) - LEAST]
-    if len(counts) > 12:
+    if len(counts) > GROUPS:
         return []  # names and free text are no groups
     if len(common) == 2 and sum(counts.values()) == sum(counts[v] for v in common):
         common = common[:1]  # of two values one says what the other does
@@ -190,6 +203,22 @@ def _groups(m: Material, column: str) -> list[tuple[str, Score, float]]:
     return found
 
 
+def _thirds(values: list[str]) -> list[str]:
+    """Return a column of more different numbers than groups, such as an age, in thirds; any other as it is."""
+    known = [v for v in values if v]
+    if len(set(known)) <= GROUPS:
+        return values
+    try:
+        numbers = np.array([float(v) for v in known])
+    except ValueError:
+        return values
+    if not np.isfinite(numbers).all():
+        return values
+    low, high = (float(end) for end in np.quantile(numbers, [1 / 3, 2 / 3], method="lower"))
+    words = (f"up to {low:g}", f"above {low:g} to {high:g}", f"above {high:g}")
+    return [words[int(float(v) > low) + int(float(v) > high)] if v else "" for v in values]
+
+
 def hash_of(label: str, labels: Sequence[str]) -> int:
     """Return the number of a label among those there are."""
     return list(dict.fromkeys(labels)).index(label)
@@ -197,17 +226,14 @@ def hash_of(label: str, labels: Sequence[str]) -> int:
 
 def _within(rows: Floats) -> float:
     """Return the AUC of scores for membership over pairs of images with one label; rows (score, member, label)."""
-    from scipy.stats import rankdata
-
     wins = pairs = 0.0
     for label in np.unique(rows[:, 2]):
         some = rows[rows[:, 2] == label]
-        member = some[:, 1] > 0
-        inside, outside = int(member.sum()), int((~member).sum())
-        if inside and outside:
-            ranks = rankdata(some[:, 0])
-            wins += float(ranks[member].sum()) - inside * (inside + 1) / 2
-            pairs += inside * outside
+        inside, outside = some[some[:, 1] > 0, 0], np.sort(some[some[:, 1] <= 0, 0])
+        # A tie is half a win. No ranks: this is asked some thousand times.
+        below = np.searchsorted(outside, inside, "left") + np.searchsorted(outside, inside, "right")
+        wins += float(below.sum()) / 2
+        pairs += len(inside) * len(outside)
     return wins / pairs if pairs else float("nan")
 
 

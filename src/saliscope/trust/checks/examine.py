@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saliscope.core.region import Mask
-from saliscope.metrics.remade import maps_of
+from saliscope.metrics.remade import maps_and_outputs
 from saliscope.perturb.plan import run
 from saliscope.trust import wording
 from saliscope.trust.audit_card import AuditCard
@@ -56,7 +56,9 @@ def examine(
     """
     effort = EFFORT[tier]
     before = subject.model.counts.samples
-    ((remade,),) = maps_of(subject.model, subject.method, subject.view.tensor, subject.target, on_input=True).numpy()
+    own = maps_and_outputs(subject.model, subject.method, subject.view.tensor, subject.target)
+    ((remade,),) = own[0].numpy()
+    subject.plan.keep(subject.plan.unchanged(), subject.target.scores(own[1])[0])
     first = integrity(subject.explanation, subject.attribution, remade, limits, subject.model.counts.samples - before)
     results = [first, prediction_worth_explaining(subject.explanation.prediction, subject.explanation.target, limits)]
     found = claim(subject.attribution, seed) if first.outcome == "supports" else None
@@ -64,7 +66,7 @@ def examine(
         results += _stopped(wording.say("not-run.stopped"))
     else:
         results += _of_area(subject, found, audit, effort, absent or {}, limits, seed)
-        results.append(stability.stability(subject, audit, effort.copies))
+        results.append(stability.stability(subject, audit, effort.copies, own))
     results += [] if audit is None else of_model.of_model(audit)
     return results
 

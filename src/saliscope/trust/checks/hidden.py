@@ -45,6 +45,16 @@ class Decision:
         """Return whether the decision differs between two scores."""
         return self.limit is not None and (before >= self.limit) != (after >= self.limit)
 
+    def change(self, before: float, after: float) -> str:
+        """Return a change of the score in words: as probabilities where the score is the logit of one."""
+        if self.limit is None:
+            return f"score {before:.2f} to {after:.2f}"
+        return f"probability {_probability(before):.2f} to {_probability(after):.2f}"
+
+
+def _probability(logit: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))
+
 
 def decision_on(prediction: Prediction, label: str) -> Decision:
     """Return from which logit on a label is called: its operating threshold's, or probability 0.5."""
@@ -98,7 +108,7 @@ def mark_hidden(
     before, after = test.unchanged, test.unchanged - effect
     scale = spread if spread else abs(before) or 1.0
     larger = sum(abs(n) >= abs(effect) for n in test.nulls)
-    told = {"what": test.name, "label": decision.label, "before": before, "after": after,
+    told = {"what": test.name, "label": decision.label, "change": decision.change(before, after),
             "beaten": len(test.nulls) - larger, "n": len(test.nulls)}  # fmt: skip
     outcome: Outcome = "supports"
     sentence = "hidden.supports"
@@ -131,9 +141,11 @@ def organ_hidden(name: str, test: OrganTest, decision: Decision) -> CheckResult:
     persists = test.persists(decision.limit)
     after = float(np.mean(list(test.hidden.values())))
     low, high = min(test.hidden.values()), max(test.hidden.values())
-    told = {"where": test.organ, "label": decision.label, "before": test.unchanged, "after": after,
+    told = {"where": test.organ, "label": decision.label, "change": decision.change(test.unchanged, after),
             "fills": f"{low:.2f} to {high:.2f}"}  # fmt: skip
-    outcome: Outcome = "unclear" if persists is None else "against" if persists else "supports"
+    # A fill that raises the score looks like the finding itself, as white lungs do: it says nothing of what is outside.
+    raised = any(value > test.unchanged for value in test.hidden.values())
+    outcome: Outcome = "unclear" if persists is None or (persists and raised) else "against" if persists else "supports"
     said = wording.say(f"organ-hidden.{outcome}", **told)
     source = "the decision at the operating threshold"
     return CheckResult(check, "Plausibility", question, outcome, said, source, scores, test.samples, decisive=False)
@@ -145,5 +157,7 @@ def none_found(name: str, why: str) -> CheckResult:
     said = (
         wording.say("hidden.none", what=words) if name in NOT_THE_PATIENT else wording.say("organ.unknown", where=words)
     )
-    check = f"hidden-{name.replace(' ', '-')}" if name in NOT_THE_PATIENT else f"{name.replace(' ', '-')}-hidden"
-    return CheckResult(check, "Plausibility", f"Does {words} move the score?", "not-applicable", said, why)
+    mark = name in NOT_THE_PATIENT
+    check = f"hidden-{name.replace(' ', '-')}" if mark else f"{name.replace(' ', '-')}-hidden"
+    question = f"Does {words} move the score?" if mark else f"Does the model still call it with {words} hidden?"
+    return CheckResult(check, "Plausibility", question, "not-applicable", said, why)

@@ -28,13 +28,15 @@ def prediction_worth_explaining(prediction: Prediction, label: str, limits: Limi
         limit = 0.5 if known is None else known
         source = "the operating threshold of the model's card" if known is not None else "0.5, a convention"
         called = p >= limit
+        rule = f"operating threshold {limit:.2f}" if known is not None else "0.50 taken, as no threshold is known"
         if prediction.kind == "multi-class" and known is None:
             called, source = prediction.strongest == i, "the strongest class"
             limit = (
                 max(q for j, q in enumerate(prediction.probabilities) if j != i) if len(prediction.labels) > 1 else 0
             )
+            rule = f"the strongest other label has {limit:.2f}"
         outcome = "supports" if called else "against"
         if abs(p - limit) < limits.near_threshold * min(1.0, 2 * max(limit, 1e-9)) and called:
             outcome = "unclear"
-        sentence = wording.say(f"prediction.{outcome}", label=label, p=p, limit=limit)
+        sentence = wording.say(f"prediction.{outcome}", label=label, p=p, rule=rule)
     return CheckResult("prediction", "Integrity", QUESTION, outcome, sentence, threshold=source)

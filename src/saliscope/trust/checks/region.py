@@ -21,7 +21,7 @@ from saliscope.trust.check import CheckResult, Outcome
 from saliscope.trust.checks.held_against import LIMITS, Limits
 from saliscope.trust.claim import Claim
 from saliscope.trust.interventions.fills import RingFill
-from saliscope.trust.interventions.region_test import RegionTest, ask_region_test
+from saliscope.trust.interventions.region_test import RegionTest, ask_region_test, question
 
 if TYPE_CHECKING:
     from saliscope.trust.subject import Subject
@@ -47,7 +47,7 @@ class Asked:
 def ask(subject: Subject, found: Claim, within: Mask, *, nulls: int = NULLS, seed: int = 0) -> Asked:
     """Put to the plan the area that a map points at, its stronger half, and its spots, each beside other places.
 
-    At most 1 + 2 + 19 + 1 + 4 * (1 + 6) forward samples.
+    At most 1 + 2 + 19 + 1 + 4 * (1 + 6) forward samples: the stronger half is held against the whole, not other places.
     """
     spacing = subject.view.geometry.spacing
 
@@ -55,11 +55,12 @@ def ask(subject: Subject, found: Claim, within: Mask, *, nulls: int = NULLS, see
         return ask_region_test(subject.plan, mask, name, within | mask, fills, nulls=count, seed=seed, spacing=spacing)
 
     area = put(found.mask, "the highlighted area", nulls, FILLS)
-    core = put(_core(found), "the stronger half of it", 1, FILLS[:1])
+    core_ = _core(found)
+    core = question(subject.plan, core_, "the stronger half of it", within | core_, FILLS[:1], nulls=1, seed=seed)
     spots = tuple(
         put(spot.mask, f"spot {i}", SPOT_NULLS, FILLS[:1]) for i, spot in enumerate(found.spots[:SPOTS], start=1)
     )
-    return Asked(area, core, spots)
+    return Asked(area, core.answer, spots)
 
 
 def area_matters(
@@ -78,7 +79,7 @@ def area_matters(
     name = "region-test.unclear"
     if isinstance(test.p, Undefined):
         name = "region-test.no-room"
-    elif effect <= 0 or test.p > limits.hopeless:
+    elif effect <= 0 or (test.p > limits.hopeless and beaten < len(test.nulls)):  # few places leave p large
         outcome, name = "against", "region-test.against"
     elif not test.agree:
         name = "region-test.fills"
@@ -105,7 +106,8 @@ def every_spot_matters(
     idle = [i for i, gain in enumerate(gains) if gain < limits.spot_moves * scale]
     share = sum(found.spots[i].share for i in idle)
     unasked = sum(spot.share for spot in found.spots[len(tests) :])
-    told = {"n": len(tests), "label": label, "which": wording.numbered([i + 1 for i in idle]) if idle else ""}
+    numbers = [i + 1 for i in idle] or list(range(1, len(tests) + 1))
+    told = {"n": len(tests), "label": label, "areas": wording.outlined(numbers, len(tests))}
     outcome: Outcome = "unclear"
     if not tests or found.speckle > limits.speckle:
         name = "islands.scattered"
@@ -116,7 +118,7 @@ def every_spot_matters(
     elif unasked > limits.idle:
         name = "islands.many"
     else:
-        outcome, name = "supports", "islands.supports"
+        outcome, name = "supports", "islands.one" if len(tests) == 1 else "islands.supports"
     parts = {f"spot {i}": gain / scale for i, gain in enumerate(gains, start=1)}
     score = Score("idle-share", share, "lower", None, n=len(tests), parts={**parts, "speckle": found.speckle})
     source = (

@@ -11,6 +11,8 @@ from saliscope.trust.check import CheckResult, Outcome
 from saliscope.trust.checks.held_against import OTHERS_HIGH, OTHERS_MIDDLE, threshold
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from saliscope.trust.audit_card import AuditCard
     from saliscope.trust.subject import Subject
 
@@ -19,17 +21,19 @@ QUESTION = "Does the map stay where it is when the image is changed slightly?"
 QUICK = 4
 
 
-def stability(subject: Subject, audit: AuditCard | None, count: int | None = QUICK) -> CheckResult:
+def stability(
+    subject: Subject, audit: AuditCard | None, count: int | None = QUICK, own: tuple[Tensor, Tensor] | None = None
+) -> CheckResult:
     """Return whether the map agrees with those of plausibly changed copies more than maps of other patients do.
 
     It passes when the middle agreement is above the 95th percentile of other patients' maps, and fails when it is no
-    better than their middle; without an audit there is nothing to hold it against.
+    better than their middle; without an audit there is nothing to hold it against. `own` are the map (1, 1, *S) and the
+    output of the image, where they are known already.
     """
     before = subject.model.counts.samples
     modality = subject.image.modality
-    ((score,),) = TestRetest(modality, count).of_method(
-        subject.model, subject.method, subject.view.tensor, subject.target
-    )
+    metric, asked = TestRetest(modality, count), (subject.model, subject.method, subject.view.tensor, subject.target)
+    ((score,),) = [metric.beside(*asked, own)] if own else metric.of_method(*asked)
     samples = subject.model.counts.samples - before
     return judged(score, threshold(audit, OTHERS_HIGH), threshold(audit, OTHERS_MIDDLE), samples)
 

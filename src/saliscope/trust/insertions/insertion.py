@@ -24,6 +24,8 @@ from saliscope.phantom.shortcuts.sun import Corner as WedgeBelow
 from saliscope.trust.insertions.picture import PictureScene
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from saliscope.core.region import Mask
     from saliscope.phantom.scene import Floats
 
@@ -85,20 +87,34 @@ def fitted(element: Element, scene: PictureScene) -> Element:
 
 def hazed(change: Floats, mask: Mask) -> Floats:
     """Return a change (*S) without its form: smoothed, and summing up to as much within the picture."""
-    from scipy.ndimage import gaussian_filter
-
     if not mask.any():
         return np.zeros_like(change)
     sides = [int(np.ptp(line)) + 1 for line in np.nonzero(mask)]
-    haze: Floats = gaussian_filter(change, max(1.0, HAZE * min(sides)), mode="reflect").astype(np.float32)
-    return haze
+    return smoothed(change, max(1.0, HAZE * min(sides))).astype(np.float32)
+
+
+def smoothed(values: npt.NDArray[np.floating], sigma: float) -> npt.NDArray[np.float64]:
+    """Return values (*S) under a Gaussian, reflected at the rims: that of scipy.ndimage, by cosine transforms.
+
+    A haze as wide as the picture costs seconds by sums, and a cohort has thousands.
+    """
+    from scipy.fft import dctn, idctn
+
+    radius = int(4 * sigma + 0.5)
+    at = np.arange(1, radius + 1)
+    kernel = np.exp(-0.5 * (at / sigma) ** 2)
+    middle = 1 / (1 + 2 * kernel.sum())
+    found = dctn(np.asarray(values, np.float64))
+    for axis, n in enumerate(values.shape):
+        response = middle * (1 + 2 * np.cos(np.outer(np.pi * np.arange(n) / n, at)) @ kernel)
+        found *= response.reshape([n if a == axis else 1 for a in range(values.ndim)])
+    back: npt.NDArray[np.float64] = idctn(found)
+    return back
 
 
 def patches(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """Return a smooth field (*S) from -1 to 1, half of it negative: times a change, it leaves no form of it."""
-    from scipy.ndimage import gaussian_filter
-
-    field = gaussian_filter(rng.standard_normal(shape), PATCHES * min(shape), mode="reflect")
+    field = smoothed(rng.standard_normal(shape), PATCHES * min(shape))
     field = field - np.median(field)
     sign: Floats = np.clip(field / max(1e-12, float(np.abs(field).mean())), -1, 1).astype(np.float32)
     return sign
