@@ -99,6 +99,8 @@ def test_a_card_counts_what_it_cost_and_an_audit_of_another_model_is_none() -> N
     without = examined(explanation(), case(), network(), METHODS.make("grad-cam"), None, "quick", said.append)
     assert other.state == without.state == "not-assessed"
     assert not other.audit
+    assert "method" in {r.check for r in card.results}
+    assert "method" not in {r.check for r in other.results}, "what it says of another model is not told of this one"
     assert other.unaudited != without.unaudited, "one says that it does not fit, the other that there is none"
 
 

@@ -10,7 +10,7 @@ from saliscope.core.errors import InputError, MetricError, SaliscopeError
 from saliscope.core.explanation import Explanation
 from saliscope.core.nesting import has, inside
 from saliscope.core.protocols import Method
-from saliscope.core.target import Target
+from saliscope.core.target import Holding, Target, choose
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
 from saliscope.perturb.plan import PerturbationPlan
@@ -18,7 +18,6 @@ from saliscope.read import Limits, read
 from saliscope.study.asking import asking
 from saliscope.study.cohort import Group, Member
 from saliscope.study.explain import Case, explained
-from saliscope.study.question import Question
 from saliscope.study.settle import settled
 from saliscope.trust.audit_card import AuditCard, Cohort
 from saliscope.trust.auditing.audited import audited
@@ -34,6 +33,8 @@ from saliscope.trust.subject import Subject, on_view
 from saliscope.trust.wording import ALWAYS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from saliscope.core.image import MedicalImage
     from saliscope.core.region import Region
     from saliscope.model.view import View
@@ -138,20 +139,17 @@ def of_known_modality(image: MedicalImage, network: Network) -> MedicalImage:
     return image if image.modality or known == ANY else replace(image, modality=known)
 
 
-def target_of(asked: str, network: Network, run: Callable[[], object], *, hold: bool = True) -> Target:
+def target_of(asked: str, network: Network, run: Callable[[], Tensor], *, hold: bool = True) -> Target:
     """Return the target of a word with one score, with what it holds of the output that `run` returns.
 
-    Raises MetricError for what has several scores.
+    Nothing is run where the labels are known and nothing has to be held. Raises MetricError for several scores.
     """
-    question = Question([asked], network)
-    output = run()
-    question.scores(output)  # type: ignore[arg-type]
-    target = question.held(lambda: output) if hold else question.settled_target  # type: ignore[arg-type, return-value]
+    target = choose([asked], network.labels or network.labels_for(run()), network.kind)
     if len(target.labels) != 1:
         raise MetricError(
             f"the target {asked!r} with {len(target.labels)} scores", expected="one", do="Check each alone."
         )
-    return target
+    return target.held(run) if hold and isinstance(target, Holding) else target
 
 
 def on_its_layer(name: str, method: Method, network: Network, view: View) -> Method:

@@ -36,11 +36,6 @@ class Question:
         """Return the labels that were settled on."""
         return self._target.labels if self._target is not None else ()
 
-    @property
-    def settled_target(self) -> Target:
-        """Return the target that was settled on, itself before that."""
-        return self._target if self._target is not None else self
-
     def labels_of(self, n: int) -> tuple[str, ...]:
         """Return the labels of image n, which has its own where each image is asked another question."""
         return self.of(n).labels
