@@ -279,10 +279,10 @@ def gather() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def calibration(maps: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """Return how often each state was misleading on the part on which nothing was set, for the cards themselves."""
+    """Return how often each state was misleading over both parts, for the cards themselves: not only the better one."""
     states: dict[str, Any] = {}
     for state in ("read-with-care", "doubtful"):
-        own = [r for r in maps if r["part"] == "report" and r["state"] == state and r["method"] in PLAIN]
+        own = [r for r in maps if r["state"] == state and r["method"] in PLAIN]
         wrong = sum(bool(r["why"]) for r in own)
         if own:
             states[state] = {"misleading": wrong, "n": len(own), "upper": round(upper_bound(wrong, len(own)), 4)}

@@ -109,7 +109,7 @@ def audit(
     thresholds = {n: Threshold(v, "made up", 9) for n, v in
                   ((SPREAD, spread), (OTHERS_HIGH, high), (OTHERS_MIDDLE, middle))}  # fmt: skip
     return AuditCard(
-        "sums", "1" * 64, "2" * 64, "given", {}, None, LABEL, Cohort("made up", 9), results, thresholds, **more
+        "sums", "1" * 64, "2" * 64, "given", {}, None, LABEL, Cohort("made up", 40), results, thresholds, **more
     )  # type: ignore[arg-type]
 
 

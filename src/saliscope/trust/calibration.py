@@ -11,7 +11,7 @@ from typing import get_args
 from saliscope.trust.check import State
 from saliscope.trust.explanation_card import Reliability
 
-#: Written by docs/make_card_study.py, from maps of a part on which no limit was set.
+#: Written by docs/make_card_study.py, from the maps of both its parts.
 FILE = "calibration.json"
 
 

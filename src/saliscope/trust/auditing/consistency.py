@@ -27,6 +27,8 @@ PAIRS = 300
 LITTLE = 0.1
 #: A similarity that is above its null by less than this is a matter of which images were taken (convention).
 BARELY = 0.1
+#: Maps this similar are the same, also where those of different images are: a map of the centre is (convention).
+SAME = 0.9
 #: Images whose maps by other methods are compared, each with each.
 COMPARED = 12
 
@@ -65,7 +67,7 @@ def randomisation(m: Material) -> tuple[CheckResult, str]:
     m.samples += result.samples
     passed, scores = result.passed[0], result.scores[0]
     outcome: Outcome = "unclear" if isinstance(passed, Undefined) else "supports" if passed else "against"
-    if outcome == "against" and _excess(scores) < BARELY:
+    if outcome == "against" and _excess(scores) < BARELY and scores[0].number < SAME:
         outcome = "unclear"
     said = wording.say(f"randomisation.{outcome}", n=len(numbers))
     barred = wording.say("randomisation.barred") if outcome == "against" else ""
