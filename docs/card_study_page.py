@@ -251,7 +251,8 @@ so the table of models is no held-out result. And three late changes came from r
 report had been seen: a method is no longer barred where the interval of its fidelity holds zero, or where it fails the
 randomisation test by less than 0.1; and an organ whose fill raises the score no longer speaks against a map. The last
 one lets two more misleading maps of the development part through. Both parts were measured again after that. What a
-card says of its own reliability is taken from both parts together. Control maps were given to the card as if a gradient method had made them.
+card says of its own reliability is taken from both parts together. Control maps were given to the card as if a gradient
+method had made them.
 """
 CLOSING = """## What this does not show
 
