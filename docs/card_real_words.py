@@ -204,7 +204,7 @@ def without_lungs(t: Tables) -> str:
     return (
         f"**Hiding the lungs misleads here.** The call still stands in: {'; '.join(parts)}. Lungs that are filled from "
         "what surrounds them are white, which is what an opacity looks like: the logit of the honest network rises. So "
-        "hiding the lungs would speak against the wrong network; where the fill raises the score the check says nothing."
+        "hiding the lungs would speak against the wrong network; where the fill raises the score it says nothing."
     )
 
 
