@@ -20,7 +20,7 @@ from saliscope.phantom.catalogue import phantom_set
 from saliscope.trust.regions.find import FINDERS, drawn, find
 from saliscope.trust.regions.lungs import lungs
 from saliscope.trust.regions.marks import letters, marks, text
-from saliscope.trust.regions.of_map import islands, top_share
+from saliscope.trust.regions.of_map import top_share
 from saliscope.trust.regions.onto import onto
 from saliscope.trust.regions.outline import beam_field, border, outside_body, shutters
 
@@ -264,15 +264,6 @@ def test_a_map_of_zeros_is_not_filled_up_by_chance() -> None:
     assert region.mask.sum() == other.mask.sum() == 60
     assert (region.mask != other.mask).any(), "ties are drawn"
     assert "340 elements that tie" in how
-
-
-def test_islands_come_by_what_they_hold() -> None:
-    values = np.zeros((20, 30))
-    values[2:5, 2:5], values[10:14, 10:16], values[18, 28] = 1.0, 2.0, 0.1
-    found = islands(values, Geometry.of_picture((20, 30)))
-    assert [r.mask.sum() for r in found] == [24, 9]
-    assert found[0].label == "island 1 of the map"
-    assert islands(np.zeros((4, 4)), Geometry.of_picture((4, 4))) == ()
 
 
 def test_outside_the_body_of_a_sonogram_is_not_guessed() -> None:

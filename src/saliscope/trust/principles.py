@@ -6,7 +6,6 @@ documents, conform to anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,11 +49,3 @@ OF_MODEL = (
     Pointer(AI_ACT, "Art. 13(3)(b)(iv)", "what there is to explain an output with", ("method", "checks", "barred")),
     Pointer(AI_ACT, "Art. 13(3)(b)(v)", "performance for groups of persons", ("findings",)),
 )
-
-
-def by_document(pointers: tuple[Pointer, ...]) -> Mapping[str, list[Pointer]]:
-    """Return pointers under the documents that they lead into."""
-    found: dict[str, list[Pointer]] = {}
-    for pointer in pointers:
-        found.setdefault(pointer.document, []).append(pointer)
-    return found

@@ -21,7 +21,7 @@ from saliscope.trust.audit_card import Finding, Insertion
 from saliscope.trust.auditing.material import Floats, Material
 from saliscope.trust.check import CheckResult, Outcome
 from saliscope.trust.checks.hidden import COMPARABLE, NOT_THE_PATIENT
-from saliscope.trust.insertions.audit import InsertionResult, Planted, compared, planted, scores_of
+from saliscope.trust.insertions.audit import InsertionResult, Planted, insertion_audit
 from saliscope.trust.insertions.insertion import suited
 from saliscope.trust.interventions.fills import RingFill
 from saliscope.trust.interventions.region_test import RegionTest, ask_region_test
@@ -66,25 +66,20 @@ def insertions(
     """
     numbers = m.order[: m.extent.planted] if ready is None else list(range(len(ready[0].inserted)))
     images = [m.items[i].image for i in numbers]
-    chosen = suited(m.items[0].image)
-    if not chosen or len(numbers) < 2:
+    if not suited(m.items[0].image) or len(numbers) < 2:
         return ()
-    many: list[Planted] = list(ready) if ready is not None else []
-    for number, mark in enumerate(chosen if ready is None else (), start=1):
-        said(f"planting {mark.name} ({number} of {len(chosen)})")
-        many.append(planted(images, m.network.viewing, mark, m.seed))
-    patients = [m.items[i].patient for i in numbers]
-    limit = m.decision.limit or 0.0
-    found = []
-    with m.network.opened() as model:
-        for one in many:
-            after, control = (scores_of(model, m.target, views) for views in (one.inserted, one.control))
-            found.append(
-                compared(
-                    one.insertion, m.scores[numbers], after, control, groups=patients, threshold=limit, seed=m.seed
-                )
-            )
-        m.samples += model.counts.samples
+    found = insertion_audit(
+        images,
+        m.network,
+        m.target,
+        plain=m.scores[numbers],
+        ready=ready,
+        groups=[m.items[i].patient for i in numbers],
+        threshold=m.decision.limit or 0.0,
+        seed=m.seed,
+        said=said,
+    )
+    m.samples += 2 * len(numbers) * len(found)
     adjusted = holm([1.0 if isinstance(r.p, Undefined) else r.p for r in found])
     return tuple(_insertion(m, r, p, len(numbers), moves) for r, p in zip(found, adjusted, strict=True))
 

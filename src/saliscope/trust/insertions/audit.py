@@ -6,7 +6,7 @@ look like a finding to a network that is right; one beside it has no business in
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -137,27 +137,41 @@ def insertion_audit(
     target: Target,
     insertions: Sequence[Insertion] | None = None,
     *,
+    plain: Floats | None = None,
+    ready: Sequence[Planted] | None = None,
     groups: Sequence[Hashable] | None = None,
     threshold: float = 0.0,
     seed: int = 0,
     memory_mb: float = 1024,
+    said: Callable[[str], None] = lambda _: None,
 ) -> list[InsertionResult]:
     """Return what each insertion does to the one score of a target over pictures: n * (1 + 2 * insertions) samples.
 
-    By default all that suit the first picture. Raises MetricError for fewer than two pictures, and for volumes.
+    By default all that suit the first picture. `plain` are the scores (n,) of the pictures where they are known,
+    `ready` the planted views where another network of one view has them. Raises MetricError for fewer than two
+    pictures, and for volumes.
     """
     import torch
 
     if len(images) < 2:
         raise MetricError(f"an audit over {len(images)} pictures", expected="two or more", do="Give a cohort.")
+    chosen = suited(images[0]) if insertions is None else insertions
+
+    def each() -> Iterator[Planted]:
+        # One at a time: all of them together would hold the cohort some forty times.
+        for number, insertion in enumerate(chosen, start=1):
+            said(f"planting {insertion.name} ({number} of {len(chosen)})")
+            yield planted(images, network.viewing, insertion, seed)
+
     with network.opened() as model:
-        views = torch.cat([network.viewing(image).tensor for image in images])
-        plain = scores_of(model, target, views, memory_mb)
+        if plain is None:
+            views = torch.cat([network.viewing(image).tensor for image in images])
+            plain = scores_of(model, target, views, memory_mb)
         results = []
-        for insertion in suited(images[0]) if insertions is None else insertions:
-            both = planted(images, network.viewing, insertion, seed)
+        for both in each() if ready is None else ready:
             after, control = (scores_of(model, target, v, memory_mb) for v in (both.inserted, both.control))
-            results.append(compared(insertion, plain, after, control, groups=groups, threshold=threshold, seed=seed))
+            told = compared(both.insertion, plain, after, control, groups=groups, threshold=threshold, seed=seed)
+            results.append(told)
     return results
 
 

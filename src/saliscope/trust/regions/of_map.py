@@ -1,4 +1,4 @@
-"""Regions that a map itself names: its largest tenth, and the islands that it falls into."""
+"""The region that a map itself names by rank: its largest tenth. What it points at is `trust.claim`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from saliscope.core.geometry import Geometry
     from saliscope.core.metric import Map
 
-#: The share that a decile is, how many islands are listed, and the least share of the decile that is one.
-DECILE, MOST, LEAST = 0.1, 5, 0.02
+#: The share that a decile is.
+DECILE = 0.1
 SOURCE = "the map"
 
 
@@ -42,24 +42,3 @@ def top_share(attribution: Map, geometry: Geometry, share: float = DECILE, seed:
     how += f"; {tied} elements that tie with the last were left out by lot" if tied else ""
     name = "top decile of the map" if share == DECILE else f"top {share:.0%} of the map"
     return Region(mask, geometry, name, SOURCE), how
-
-
-def islands(attribution: Map, geometry: Geometry, share: float = DECILE, seed: int = 0) -> tuple[Region, ...]:
-    """Return the connected parts of the top share of a map (*S), that with the most attribution first.
-
-    Parts with less than a fiftieth of what the share holds are left out, and those beyond the fifth.
-    """
-    import numpy as np
-    from scipy import ndimage
-
-    whole, _ = top_share(attribution, geometry, share, seed)
-    if whole is None:
-        return ()
-    values = np.where(whole.mask, finite(attribution), 0.0)
-    labels, count = ndimage.label(whole.mask, ndimage.generate_binary_structure(values.ndim, values.ndim))
-    held = np.bincount(labels.ravel(), weights=values.ravel(), minlength=count + 1)[1:]
-    ranked = [int(i) for i in np.argsort(-held, kind="stable")[:MOST] if held[i] >= LEAST * values.sum()]
-    return tuple(
-        Region(labels == i + 1, geometry, f"island {number} of the map", SOURCE)
-        for number, i in enumerate(ranked, start=1)
-    )
