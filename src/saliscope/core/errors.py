@@ -15,7 +15,9 @@ SaliscopeError
 ├── MethodError           a method that is not there, or does not fit
 ├── MetricError           a metric that is not there, or does not fit
 ├── TargetError           a target that is not there, or does not fit
-└── WriteError            a result that cannot be stored
+├── WriteError            a result that cannot be stored
+│   └── CannotSay             a kind of DICOM object that cannot say this result
+└── PacsError             a configuration, a peer or a queue of DICOM traffic that cannot be used
 """
 
 from __future__ import annotations
@@ -91,6 +93,14 @@ class TargetError(SaliscopeError):
 
 class WriteError(SaliscopeError):
     """A result that cannot be stored."""
+
+
+class CannotSay(WriteError):
+    """A kind of DICOM object that cannot say this result: a reason, not a fault."""
+
+
+class PacsError(SaliscopeError):
+    """A configuration, a peer or a queue of DICOM traffic that cannot be used."""
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
