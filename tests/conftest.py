@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["dicom_tools"]  # the fixture `orthanc`
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Case names by a key of the tests' own: none is read from, or made in, the home of whoever runs them.
 os.environ["SALISCOPE_CASE_KEY"] = "a key for tests only, 32 bytes long"

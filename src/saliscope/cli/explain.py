@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saliscope.cli.show import as_json, line
+from saliscope.cli.show import as_json, line, table
+from saliscope.core.errors import WriteError
 
 if TYPE_CHECKING:
+    from saliscope.study.dicom import DicomPlan
     from saliscope.study.run import Examiner
 
 Inputs = Annotated[
@@ -44,6 +47,18 @@ Audits = Annotated[
     list[Path], typer.Option("--card", help="Model cards of explanations (audit.json of `saliscope audit-model`).")
 ]
 Tiers = Annotated[str, typer.Option("--tier", help="quick: about 70 forward samples for each map; full: every check.")]
+Dicom = Annotated[
+    str,
+    typer.Option(
+        "--dicom",
+        metavar="PROFILE",
+        help="Write DICOM objects too: pacs-basic, ohif-2d, ohif-volume, weasis, slicer, archive, or kinds of object, "
+        "joined by + (`saliscope export --list`).",
+    ),
+]
+Pseudonyms = Annotated[
+    bool, typer.Option("--pseudonymise", help="Let the DICOM objects bear pseudonyms in place of the patient's names.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only failures.")]
 
 
@@ -62,6 +77,8 @@ def explain(
     check: Check = False,
     card: Audits = [],  # noqa: B006
     tier: Tiers = "quick",
+    dicom: Dicom = "",
+    pseudonymise: Pseudonyms = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -74,6 +91,7 @@ def explain(
     from saliscope.study.run import run
 
     plan = Plan(model, split(method), split(target), layer, options_of(option), device, allow_code)
+    objects = dicom_plan(dicom, pseudonymise=pseudonymise, quiet=quiet)
     with Progress(quiet=quiet) as progress:
         outcome = run(
             inputs,
@@ -83,15 +101,37 @@ def explain(
             overwrite=overwrite,
             watch=progress,
             examiner=_examiner(card, tier) if check or card else None,
+            dicom=objects,
         )
     if json:
         as_json(outcome.described())
     else:
         for case in outcome.cases:
-            line(f"{case.name}: {'; '.join((*case.states, case.sentence))}")
+            line(f"{case.name}: {'; '.join((*case.states, case.sentence, *case.dicom))}")
         line(f"{outcome.sentence()} Open {outcome.page}" if outcome.page else outcome.sentence())
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
+
+
+def dicom_plan(words: str, *, pseudonymise: bool, quiet: bool) -> DicomPlan | None:
+    """Return which DICOM objects are asked for, and say on stderr who will show them; None where none are.
+
+    Raises WriteError for what is no profile, and for pseudonyms without objects to bear them.
+    """
+    if not words:
+        if pseudonymise:
+            raise WriteError(
+                "--pseudonymise without --dicom",
+                do="Add --dicom PROFILE; nothing else that is written names a patient",
+            )
+        return None
+    from saliscope.study.dicom import DicomPlan
+    from saliscope.write.dicom.kinds import what_shows_where
+
+    plan = DicomPlan(words, pseudonymise)
+    if not quiet:
+        table(what_shows_where(plan.kinds), sys.stderr)
+    return plan
 
 
 def split(words: list[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from saliscope.cli.check import check
 from saliscope.cli.demo import demo
 from saliscope.cli.doctor import doctor
 from saliscope.cli.explain import explain
+from saliscope.cli.export import export
 from saliscope.cli.phantom import phantom
 from saliscope.core.errors import SaliscopeError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command()(check)
+app.command()(export)
 app.command("audit-model")(audit_model)
 app.command()(demo)
 app.command()(methods)

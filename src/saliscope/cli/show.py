@@ -6,7 +6,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 
 def as_json(value: Any) -> None:
@@ -19,14 +19,14 @@ def line(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Write rows under their column names, in columns as wide as needed."""
+def table(rows: Sequence[Mapping[str, str]], to: TextIO | None = None) -> None:
+    """Write rows under their column names, in columns as wide as needed; to stdout unless said otherwise."""
     if not rows:
         return
     names = list(rows[0])
     widths = {n: max(len(n), *(len(r[n]) for r in rows)) for n in names}
     for row in [{n: n.upper() for n in names}, *rows]:
-        line("  ".join(row[n].ljust(widths[n]) for n in names).rstrip())
+        (to or sys.stdout).write("  ".join(row[n].ljust(widths[n]) for n in names).rstrip() + "\n")
 
 
 def paragraph(label: str, text: str) -> None:

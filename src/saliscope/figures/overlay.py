@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from saliscope.figures.wording import RESEARCH_USE
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-
+#: A line of text with its colour and size.
+Written = tuple[str, tuple[int, int, int], int]
 SCORE = "Explains the model's score. "
 #: What is written across a picture that has no positive evidence to show.
 EMPTY = {
@@ -40,10 +42,10 @@ def overlay(image: MedicalImage, reading: Reading) -> Image.Image:
     parts = [_drawn(panes, reading, image, em)]
     if image.geometry.ndim == 3:
         tiles = montage(image, reading, parts[0].width)
-        parts += [_titled(tiles, reading, image, em)] if tiles else []
+        parts += [titled(tiles, reading, image, em)] if tiles else []
         parts.append(_chart(reading, image, parts[0].width, em * 9, em))
     width = max(p.width for p in parts)
-    legend = _legend(image, reading, panes[0], em, em * 24)
+    legend = legend_panel(image, reading, panes[0], em, em * 24)
     canvas = Image.new("RGB", (width + legend.width, max(sum(p.height for p in parts), legend.height)), BLACK)
     y = 0
     for part in parts:
@@ -72,7 +74,7 @@ def png(picture: Image.Image) -> bytes:
 
 def _drawn(panes: list[Pane], reading: Reading, image: MedicalImage, em: int) -> Image.Image:
     """Return the panes beside each other; those of few slices one above the other beside the first."""
-    pictures = [_titled(p, reading, image, em) for p in panes]
+    pictures = [titled(p, reading, image, em) for p in panes]
     if stacked(panes):
         pictures = [pictures[0], _joined(pictures[1:], em, down=True)]
     return _joined(pictures, em)
@@ -93,7 +95,8 @@ def _joined(pictures: list[Image.Image], gap: int, down: bool = False) -> Image.
     return canvas
 
 
-def _titled(pane: Pane, reading: Reading, image: MedicalImage, em: int) -> Image.Image:
+def titled(pane: Pane, reading: Reading, image: MedicalImage, em: int) -> Image.Image:
+    """Return a pane drawn below its title, marked where there is no evidence to show."""
     from PIL import Image, ImageDraw
 
     drawn = annotated(pane, reading.scale.palette, image.geometry.unit, em)
@@ -109,11 +112,12 @@ def _titled(pane: Pane, reading: Reading, image: MedicalImage, em: int) -> Image
     return canvas
 
 
-def _legend(image: MedicalImage, reading: Reading, pane: Pane, em: int, width: int) -> Image.Image:
-    from PIL import Image, ImageDraw
+def legend_panel(image: MedicalImage, reading: Reading, pane: Pane, em: int, width: int) -> Image.Image:
+    """Return what stands beside a picture: colour bar, how the map was made, and what it does not say."""
+    from PIL import ImageDraw
 
     inner = width - 2 * em
-    lines: list[tuple[str, tuple[int, int, int], int]] = []
+    lines: list[Written] = []
     for name, text in facts(reading):
         lines.append((name, GREY, round(em * 0.8)))
         lines += [(line, WHITE, em) for line in wrapped(text, em, inner)]
@@ -129,12 +133,20 @@ def _legend(image: MedicalImage, reading: Reading, pane: Pane, em: int, width: i
     warning = reading.explanation.provenance.warning
     lines += [(line, AMBER, em) for text in (warning, RESEARCH_USE) for line in wrapped(text, em, inner)]
     bar = round(em * 3.2) if reading.scale.drawn else 0
-    height = em + bar + sum(round(size * 1.35) for _, _, size in lines) + em
+    picture = written(lines, em, width, bar)
+    if bar:
+        _colour_bar(ImageDraw.Draw(picture), reading, em, inner)
+    return picture
+
+
+def written(lines: Sequence[Written], em: int, width: int, above: int = 0) -> Image.Image:
+    """Return lines of (text, colour, size) as a panel, with so many pixels left free above them."""
+    from PIL import Image, ImageDraw
+
+    height = em + above + sum(round(size * 1.35) for _, _, size in lines) + em
     picture = Image.new("RGB", (width, height), INK)
     on = ImageDraw.Draw(picture)
-    if bar:
-        _colour_bar(on, reading, em, inner)
-    y = em + bar
+    y = em + above
     for text, colour, size in lines:
         on.text((em, y), text, fill=colour, font=font(max(8, size)))
         y += round(size * 1.35)

@@ -18,6 +18,8 @@ from saliscope.model.view import View
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from saliscope.study.dicom import DicomCase
+
 PAGE, THUMBNAIL, RECORD = "page.html", "thumbnail.png", "explanation.json"
 
 
@@ -47,10 +49,11 @@ class Showing:
         *,
         overwrite: bool = False,
         cards: Sequence[Mapping[str, Any]] = (),
+        dicom: DicomCase | None = None,
     ) -> tuple[str, ...]:
         """Write the folder of a case with all its explanations; return the names of theirs.
 
-        `cards` are explanation cards as plain data, one for each explanation or none at all.
+        `cards` are explanation cards as plain data, one for each explanation or none at all; `dicom` writes objects.
         Raises WriteError when the folder is there already or cannot be written; nothing is left then.
         """
         from saliscope.figures.card_page import card_page, card_picture, hidden_png
@@ -72,6 +75,8 @@ class Showing:
                 areas = outlined(reading.explanation, self.view, self.image) if _hid_areas(card) else []
                 html = card_page(card, card_picture(self.image, reading, areas), f"../{PAGE}")
                 write_files(place, {f"{name}/{file}": data for file, data in card_files(card, html).items()})
+            for name, objects in zip(names, dicom.objects(self.image, readings, cards), strict=True) if dicom else ():
+                write_files(place, {f"{name}/{file}": data for file, data in objects.files.items()})
             view = self.view.tensor[0].detach().cpu().float().numpy()
             linked = [(card, f"{name}/{CARD_PAGE}") for card, name in zip(cards, names, strict=True)] if cards else []
             whole = {

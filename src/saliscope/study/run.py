@@ -14,6 +14,7 @@ from saliscope.core.protocols import Method
 from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
+from saliscope.study.dicom import DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
 from saliscope.study.present import Showing, cards_in, written_before
@@ -59,7 +60,10 @@ class Examiner(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A complete case: its folder, what was predicted, the folders of its explanations, the states of their cards."""
+    """A complete case: its folder, what was predicted, the folders of its explanations, the states of their cards.
+
+    `dicom` says what objects were written of its maps, and which were not.
+    """
 
     name: str
     kind: str
@@ -68,6 +72,7 @@ class Finished:
     explanations: tuple[str, ...]
     kept: bool = False
     states: tuple[str, ...] = ()
+    dicom: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,10 +142,11 @@ def run(
     limits: Limits | None = None,
     overwrite: bool = False,
     examiner: Examiner | None = None,
+    dicom: DicomPlan | None = None,
 ) -> Outcome:
     """Explain every image among the inputs into the folder `out`, and return what came of it.
 
-    With an `examiner` each map gets a card.
+    With an `examiner` each map gets a card, by `dicom` it is written as DICOM objects too.
     A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
     unknown model, method or option, no input at all, or a folder that holds another run.
     """
@@ -149,7 +155,8 @@ def run(
     sources, unreadable = discover(inputs, limits or Limits())
     if not sources and not unreadable:
         raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")
-    digest = plan.digest(network.weights_digest(), network.viewing.digest, examiner.asked if examiner else None)
+    beside = {**(examiner.asked if examiner else {}), **({"dicom": dicom.asked} if dicom else {})}
+    digest = plan.digest(network.weights_digest(), network.viewing.digest, beside or None)
     store = Store.opened(out, digest, overwrite=overwrite)
     so_far = _Progress()
     for failure in unreadable:
@@ -161,7 +168,7 @@ def run(
     state = "interrupted"
     try:
         for source in sources:
-            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner)
+            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner, dicom)
         state = "complete"
     finally:
         record = _record(plan, network, digest, so_far, state)
@@ -183,25 +190,31 @@ def _one(
     watch: Watch,
     limits: Limits,
     examiner: Examiner | None,
+    dicom: DicomPlan | None,
 ) -> None:
     def say(what: str) -> None:
         watch.step(source.name, what)
 
     try:
         say("reading")
+        opened = dicom.opened(source, limits) if dicom else None
         image = source.load(limits)
+        if opened is not None:
+            opened.check(image)
         kept = written_before(store.case(source.name), image.digest)
         if kept is None:
             case = Case(image, network.viewing(image), Showing)
             found = explained([case], network, methods, list(plan.targets), say)
             cards = examiner.cards(case, network, methods, found, say) if examiner else ()
             say("writing")
-            folders = Showing(image, case.view).write_case(found, store.case(source.name), overwrite=True, cards=cards)
+            showing, place = Showing(image, case.view), store.case(source.name)
+            folders = showing.write_case(found, place, overwrite=True, cards=cards, dicom=opened)
             done = Finished(source.name, source.kind, image.digest, _sentence(found), folders)
         else:
             done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
         cards = cards_in(store.case(source.name), done.explanations) if examiner else ()
-        done = replace(done, states=tuple(dict.fromkeys(str(card["state_name"]) for card in cards)))
+        written = objects_in(store.case(source.name), done.explanations) if dicom else ()
+        done = replace(done, states=tuple(dict.fromkeys(str(card["state_name"]) for card in cards)), dicom=written)
     except SaliscopeError as error:
         _note_failure(so_far, watch, str(source.paths[0]), error)
     except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others

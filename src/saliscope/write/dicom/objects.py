@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from saliscope.core.errors import CannotSay, WriteError
+from saliscope.core.errors import CannotSay, SaliscopeError, WriteError
 from saliscope.write.dicom.kinds import ObjectKind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
@@ -44,13 +44,22 @@ def dicom_files(result: Result, source: DicomSource, kinds: Sequence[ObjectKind]
             made[kind.name] = _maker(kind)(result, source, stamp, made)
         except CannotSay as reason:
             left_out[kind.name] = reason.got
+        except SaliscopeError:
+            raise
+        except Exception as error:  # what a library says may quote the header, so its own words are left out
+            raise WriteError(
+                f"{kind.title} could not be made of this source (a {type(error).__name__})",
+                do=f"Choose objects without {kind.name}, and report it",
+            ) from None
     if not made:
         raise WriteError(
             f"no object of {', '.join(k.name for k in kinds)} can say this map ({'; '.join(left_out.values())})",
             expected="at least one",
             do="Choose pacs-basic",
         )
-    return DicomFiles({f"{name}.dcm": encoded(ds) for name, ds in made.items()}, left_out)
+    # Applied to all at the end: until then they refer to each other by the identifiers that they were given.
+    last = stamp.after or (lambda ds: ds)
+    return DicomFiles({f"{name}.dcm": encoded(last(ds)) for name, ds in made.items()}, left_out)
 
 
 def encoded(ds: Dataset) -> bytes:

@@ -30,7 +30,7 @@ class Stamp:
     """When the objects of a result are made (`time`, aware), of which map of the case (`number`, from 0), as what.
 
     `qualification` is RESEARCH unless whoever runs it answers for more (PS3.3 C.12.1.1). `after` is applied to every
-    finished object, such as pseudonyms.
+    object once all of a result are made, such as pseudonyms.
     """
 
     time: datetime
@@ -86,7 +86,7 @@ def finished(ds: Dataset, result: Result, source: DicomSource, stamp: Stamp, *, 
     if burnt is not None:
         _of_pixels(ds, result, source, burnt=burnt)
     ds.file_meta.ImplementationVersionName = "SALISCOPE"
-    return ds if stamp.after is None else stamp.after(ds)
+    return ds
 
 
 def derivation(result: Result) -> str:

@@ -1,0 +1,131 @@
+"""Maps of an earlier run as DICOM objects: nothing is computed anew, the image is read again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saliscope.core.errors import InputError, SaliscopeError
+from saliscope.read import Limits, Source, discover
+from saliscope.study.dicom import DicomPlan
+from saliscope.study.run import Failed, Watch
+from saliscope.study.stored import Stored, stored
+
+
+@dataclass(frozen=True)
+class ExportedMap:
+    """The objects of one map: its case and folder, what was written and what was left out."""
+
+    case: str
+    folder: Path
+    sentence: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportOutcome:
+    """What came of an export."""
+
+    out: Path
+    maps: tuple[ExportedMap, ...]
+    failures: tuple[Failed, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 when all was done, 2 when nothing was, 3 when part failed."""
+        if not self.failures:
+            return 0
+        return 3 if self.maps else 2
+
+    def sentence(self) -> str:
+        """Return what came of it in words."""
+        count = sum(len(m.files) for m in self.maps)
+        failed = f"; {len(self.failures)} failed" if self.failures else ""
+        return f"{count} DICOM objects of {len(self.maps)} map(s) in {self.out}{failed}."
+
+    def described(self) -> dict[str, Any]:
+        """Return the outcome as plain data."""
+        maps = [
+            {"case": m.case, "folder": str(m.folder), "said": m.sentence, "files": list(m.files)} for m in self.maps
+        ]
+        failures = [vars(f) for f in self.failures]
+        return {"out": str(self.out), "exit_code": self.exit_code, "maps": maps, "failures": failures}
+
+
+def export(
+    folder: Path,
+    inputs: Sequence[str | Path],
+    plan: DicomPlan,
+    out: Path,
+    *,
+    watch: Watch,
+    limits: Limits | None = None,
+    overwrite: bool = False,
+) -> ExportOutcome:
+    """Write the maps of a run as DICOM into `out`, one folder for each map; `inputs` are the images explained there.
+
+    Image and map find each other by the digest of the image. Raises SaliscopeError when nothing can begin.
+    """
+    from saliscope.write import new_folder
+
+    maps: dict[str, list[Stored]] = defaultdict(list)
+    for one in stored(folder):
+        maps[one.explanation.provenance.image].append(one)
+    allowed = limits or Limits()
+    sources, unreadable = discover(inputs, allowed)
+    failures = [Failed(str(f.path), type(f.error).__name__, str(f.error), f.error.do) for f in unreadable]
+    watch.cases(len(maps))
+    done: list[ExportedMap] = []
+    with new_folder(out, overwrite) as place:
+        for source in sources:
+            try:
+                done += _one(source, maps, plan, place, out, allowed, watch)
+            except SaliscopeError as error:
+                failures.append(Failed(str(source.paths[0]), type(error).__name__, str(error), error.do))
+                watch.failed(str(source.paths[0]), str(error))
+        for missing in maps.values():
+            absent = InputError(
+                f"{missing[0].case}: its image is not among those given",
+                expected="the very files that were explained",
+                do="Name the images, or the folder that they lie in, behind the folder of the run",
+            )
+            failures.append(Failed(missing[0].case, "InputError", str(absent), absent.do))
+            watch.failed(missing[0].case, str(absent))
+        if not done:
+            first = failures[0] if failures else None
+            raise InputError(
+                f"nothing to export ({first.message if first else 'no image among the inputs'})",
+                do="Name the images that were explained",
+            )
+    return ExportOutcome(out, tuple(done), tuple(failures))
+
+
+def _one(
+    source: Source, maps: dict[str, list[Stored]], plan: DicomPlan, place: Path, out: Path, limits: Limits, watch: Watch
+) -> list[ExportedMap]:
+    """Write the objects of all maps of one image, and take them off the list; nothing where the run has none of it."""
+    from saliscope.figures.reading import interpret
+    from saliscope.write import write_files
+
+    watch.step(source.name, "reading")
+    image = source.load(limits)
+    found = maps.pop(image.digest, None)
+    if not found:
+        return []
+    case = plan.opened(source, limits)
+    case.check(image)
+    watch.step(source.name, "writing")
+    readings = [interpret(one.explanation, image) for one in found]
+    cards = [one.card for one in found]
+    objects = case.objects(image, readings, cards)
+    done = []
+    for one, written in zip(found, objects, strict=True):
+        name = f"{one.case}/{one.folder.name}"
+        files = {f"{name}/{Path(file).name}": data for file, data in written.files.items()}
+        write_files(place, files)
+        done.append(ExportedMap(one.case, out / name, written.sentence, tuple(f"{k}.dcm" for k in written.kinds)))
+    watch.done(source.name, "; ".join(d.sentence for d in done))
+    return done
