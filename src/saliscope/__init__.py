@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from saliscope.perturb.reference import References
     from saliscope.read import read as read_image
     from saliscope.study.api import explain
+    from saliscope.study.export import save_dicom
 
 #: Where each public name lives; loaded on first use, so that importing saliscope loads nothing heavy.
 _ADDRESSES = {
@@ -32,6 +33,7 @@ _ADDRESSES = {
     "explain": "saliscope.study.api:explain",
     "load": "saliscope.model.load:load",
     "read_image": "saliscope.read:read",
+    "save_dicom": "saliscope.study.export:save_dicom",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "explain",
     "load",
     "read_image",
+    "save_dicom",
 ]
 
 

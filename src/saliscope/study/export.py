@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from saliscope.core.errors import InputError, SaliscopeError
+from saliscope.core.explanation import Explanation
 from saliscope.read import Limits, Source, discover
 from saliscope.study.dicom import DicomPlan
+from saliscope.study.present import folder_names
 from saliscope.study.run import Failed, Watch
 from saliscope.study.stored import Stored, stored
 
@@ -101,6 +103,47 @@ def export(
                 do="Name the images that were explained",
             )
     return ExportOutcome(out, tuple(done), tuple(failures))
+
+
+def save_dicom(
+    explanations: Explanation | Sequence[Explanation],
+    source: str | Path,
+    folder: str | Path,
+    profile: str = "pacs-basic",
+    *,
+    pseudonymise: bool = False,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write explanations of one DICOM image or series as DICOM objects into a new folder, and return their paths.
+
+    `source` is the file or folder that was explained, `profile` as for `saliscope explain --dicom`. Several
+    explanations get folders of their own. Raises a SaliscopeError for an image that was not explained, for what is no
+    DICOM, and for what the profile is not for.
+    """
+    from saliscope.figures.reading import interpret
+    from saliscope.write import new_folder, write_files
+
+    given = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    sources, failures = discover([source], Limits())
+    if len(sources) != 1:
+        raise (
+            failures[0].error
+            if failures
+            else InputError(
+                f"{Path(source).name}: {len(sources)} images",
+                expected="the one that was explained",
+                do="Name its files",
+            )
+        )
+    image = sources[0].load(Limits())
+    case = DicomPlan(profile, pseudonymise).opened(sources[0], Limits())
+    case.check(image)
+    objects = case.objects(image, [interpret(e, image) for e in given])
+    names = folder_names(given) if len(given) > 1 else ("",)
+    with new_folder(folder, overwrite) as place:
+        for name, written in zip(names, objects, strict=True):
+            write_files(place / name, {Path(file).name: data for file, data in written.files.items()})
+    return [Path(folder) / name / f"{kind}.dcm" for name, one in zip(names, objects, strict=True) for kind in one.kinds]
 
 
 def _one(

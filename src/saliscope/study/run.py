@@ -143,15 +143,17 @@ def run(
     overwrite: bool = False,
     examiner: Examiner | None = None,
     dicom: DicomPlan | None = None,
+    network: Network | None = None,
 ) -> Outcome:
     """Explain every image among the inputs into the folder `out`, and return what came of it.
 
-    With an `examiner` each map gets a card, by `dicom` it is written as DICOM objects too.
+    With an `examiner` each map gets a card, by `dicom` it is written as DICOM objects too. `network` is that of the
+    plan, where it is loaded already.
     A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
     unknown model, method or option, no input at all, or a folder that holds another run.
     """
     methods = plan.make()
-    network = load(plan.model, allow_code=plan.allow_code, device=plan.device)
+    network = network or load(plan.model, allow_code=plan.allow_code, device=plan.device)
     sources, unreadable = discover(inputs, limits or Limits())
     if not sources and not unreadable:
         raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")

@@ -46,7 +46,7 @@ def dicom_files(result: Result, source: DicomSource, kinds: Sequence[ObjectKind]
             left_out[kind.name] = reason.got
         except SaliscopeError:
             raise
-        except Exception as error:  # what a library says may quote the header, so its own words are left out
+        except Exception as error:  # noqa: BLE001 - what a library says may quote the header: its words are left out
             raise WriteError(
                 f"{kind.title} could not be made of this source (a {type(error).__name__})",
                 do=f"Choose objects without {kind.name}, and report it",
