@@ -15,7 +15,7 @@ import numpy as np
 
 from saliscope.core.image import MedicalImage
 from saliscope.read import Limits, Source, headers
-from saliscope.write.dicom.kinds import ObjectKind, chosen, refuse_unfit
+from saliscope.write.dicom.kinds import KINDS, ObjectKind, chosen, refuse_unfit
 from saliscope.write.record import json_bytes
 
 if TYPE_CHECKING:
@@ -135,12 +135,15 @@ def objects_in(folder: Path, explanations: Sequence[str]) -> tuple[str, ...]:
     """Return in words what DICOM lies in the folders of a case's explanations, each sentence once."""
     paths = [folder / name / FOLDER / LIST for name in explanations]
     listed = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
-    return tuple(dict.fromkeys(_said(tuple(one["objects"]), one["left_out"]) for one in listed))
+    return tuple(
+        dict.fromkeys(_said([name.removesuffix(".dcm") for name in one["objects"]], one["left_out"]) for one in listed)
+    )
 
 
 def _said(kinds: Sequence[str], left_out: Mapping[str, str]) -> str:
+    in_order = [kind for kind in KINDS if kind in kinds]
     missing = "; ".join(f"no {kind}: {why}" for kind, why in left_out.items())
-    return f"DICOM: {', '.join(kinds)}" + (f" ({missing})" if missing else "")
+    return f"DICOM: {', '.join(in_order)}" + (f" ({missing})" if missing else "")
 
 
 def result_of(image: MedicalImage, reading: Reading, card: Mapping[str, Any] | None = None) -> Result:
