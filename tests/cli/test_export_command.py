@@ -29,7 +29,7 @@ def objects(folder: Path) -> dict[str, pydicom.Dataset]:
 
 
 def told(ds: pydicom.Dataset) -> str:
-    """The text of an object without its times and identifiers."""
+    """The text of an object without its times and identifiers; numbers as far as a record keeps them."""
     lines = str(ds).splitlines()
     return "\n".join(
         x for x in lines if " UI: " not in x and " DA: " not in x and " TM: " not in x and " DT: " not in x
@@ -132,6 +132,28 @@ def test_the_list_names_every_profile_and_kind(capsys: pytest.CaptureFixture[str
     for name in (*PROFILES, *KINDS):
         assert name in said
     assert run("export") == 2
+
+
+def test_a_source_without_study_and_series_gets_one_of_its_own_and_this_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_source(tmp_path / "in", "ct")
+    for path in (tmp_path / "in").rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+            setattr(ds, keyword, "")
+        ds.save_as(path, enforce_file_format=False)
+    words = ("explain", tmp_path / "in", "-m", "spot-finder-3d", "--dicom", "slicer+structured-report", "-q")
+    assert run(*words, "-o", tmp_path / "out") == 0
+    assert "names no study" in capsys.readouterr().out
+    found = objects(tmp_path / "out")
+    assert len({ds.StudyInstanceUID for ds in found.values()}) == 1
+    assert str(found["segmentation"].StudyInstanceUID).startswith("2.25.")
+    frames = found["parametric-map"].PerFrameFunctionalGroupsSequence
+    referred = [f.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID for f in frames]
+    assert set(referred) == {
+        pydicom.dcmread(p).file_meta.MediaStorageSOPInstanceUID for p in tmp_path.glob("in/**/*.dcm")
+    }
 
 
 def test_code_writes_the_same(ultrasound: Path, tmp_path: Path) -> None:

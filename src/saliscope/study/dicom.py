@@ -55,9 +55,11 @@ class DicomPlan:
     def opened(self, source: Source, limits: Limits) -> DicomCase:
         """Return the case that results are written of; raises InputError for what is no DICOM, and WriteError."""
         from saliscope.write.dicom.source import DicomSource
+        from saliscope.write.dicom.unnamed import named
 
         read, planes = headers(source, limits)
-        return DicomCase(self, DicomSource(tuple(read), tuple(planes)), datetime.now(UTC))
+        said = named(read)
+        return DicomCase(self, DicomSource(tuple(read), tuple(planes)), datetime.now(UTC), said)
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,22 @@ class MapObjects:
     files: Mapping[str, bytes]
     kinds: tuple[str, ...]
     left_out: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """Return in words what was written and what was not."""
-        return _said(self.kinds, self.left_out)
+        return _said(self.kinds, self.left_out, self.notes)
 
 
 @dataclass(frozen=True, eq=False)
 class DicomCase:
-    """The DICOM side of a case: its source, and when its results are made."""
+    """The DICOM side of a case: its source, when its results are made, and what is to be said of the source."""
 
     plan: DicomPlan
     source: DicomSource
     time: datetime
+    notes: tuple[str, ...] = ()
 
     def check(self, image: MedicalImage) -> None:
         """Raise WriteError for an image that the profile is not for, before anything is explained."""
@@ -117,9 +121,11 @@ class DicomCase:
                 "pseudonymised": self.plan.pseudonymise,
                 "objects": {name: hashlib.sha256(data).hexdigest() for name, data in written.files.items()},
                 "left_out": left_out,
+                "notes": self.notes,
             }
             files = {**written.files, LIST: json_bytes(listed)}
-            found.append(MapObjects({f"{FOLDER}/{name}": data for name, data in files.items()}, names, left_out))
+            placed = {f"{FOLDER}/{name}": data for name, data in files.items()}
+            found.append(MapObjects(placed, names, left_out, self.notes))
         return found
 
     def _after(self) -> Any:
@@ -135,15 +141,14 @@ def objects_in(folder: Path, explanations: Sequence[str]) -> tuple[str, ...]:
     """Return in words what DICOM lies in the folders of a case's explanations, each sentence once."""
     paths = [folder / name / FOLDER / LIST for name in explanations]
     listed = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
-    return tuple(
-        dict.fromkeys(_said([name.removesuffix(".dcm") for name in one["objects"]], one["left_out"]) for one in listed)
-    )
+    said = [_said([n.removesuffix(".dcm") for n in one["objects"]], one["left_out"], one["notes"]) for one in listed]
+    return tuple(dict.fromkeys(said))
 
 
-def _said(kinds: Sequence[str], left_out: Mapping[str, str]) -> str:
+def _said(kinds: Sequence[str], left_out: Mapping[str, str], notes: Sequence[str]) -> str:
     in_order = [kind for kind in KINDS if kind in kinds]
-    missing = "; ".join(f"no {kind}: {why}" for kind, why in left_out.items())
-    return f"DICOM: {', '.join(in_order)}" + (f" ({missing})" if missing else "")
+    rest = "; ".join((*(f"no {kind}: {why}" for kind, why in left_out.items()), *notes))
+    return f"DICOM: {', '.join(in_order)}" + (f" ({rest})" if rest else "")
 
 
 def result_of(image: MedicalImage, reading: Reading, card: Mapping[str, Any] | None = None) -> Result:

@@ -96,7 +96,7 @@ class Store:
         if self.was_empty:
             for name in FILES:
                 (self.out / name).unlink(missing_ok=True)
-            if self.made:
+            if self.made and not any(self.out.iterdir()):
                 self.out.rmdir()
 
     def _write(self, record: Mapping[str, Any]) -> None:
