@@ -10,7 +10,7 @@ from saliscope.write.image_dicom import uid
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-#: What is said where a source names no study, or no series, of its own.
+#: What is said where a source names no study, no series, or neither.
 SAID = "the source names no {what}: results bear one made for it, and a PACS will not file the two together"
 
 
@@ -32,5 +32,5 @@ def named(headers: Sequence[Dataset]) -> tuple[str, ...]:
         if lacking and instances[0]:
             for header in lacking:
                 setattr(header, keyword, uid("unnamed", what, *instances))
-            said.append(SAID.format(what=what))
-    return tuple(said)
+            said.append(what)
+    return (SAID.format(what=" and no ".join(said)),) if said else ()
