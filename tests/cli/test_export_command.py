@@ -89,7 +89,9 @@ def test_export_writes_what_explain_would_have(explained: Path, ultrasound: Path
             assert told(ds) == told(other[kind]), kind
         assert ds.SOPInstanceUID != other[kind].SOPInstanceUID, "an object of its own, with a time of its own"
         assert ds.StudyInstanceUID == other[kind].StudyInstanceUID
-    np.testing.assert_array_equal(one["parametric-map"].pixel_array, other["parametric-map"].pixel_array)
+    # A record keeps nine digits of a grid, so a value between two cells may differ in its last bit.
+    values, again = one["parametric-map"].pixel_array, other["parametric-map"].pixel_array
+    np.testing.assert_allclose(values, again, rtol=0, atol=1e-6 * values.max())
 
 
 def test_export_finds_its_images_by_what_is_in_them(
