@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent / "reference"
 COMMANDS = (
     ["explain"],
     ["check"],
+    ["export"],
     ["audit-model"],
     ["demo"],
     ["methods"],
@@ -30,6 +32,10 @@ COMMANDS = (
     ["model", "check"],
     ["model", "fetch"],
     ["doctor"],
+    *(
+        ["pacs", name]
+        for name in ("config", "echo", "send", "find", "fetch", "serve", "status", "retry", "orthanc-script")
+    ),
 )
 PHANTOMS = """Trained on drawn images by `recipes/phantom_networks.py`; `saliscope model show NAME` shows one in full.
 AUC as trained; AUC where the shortcut stands in half of all cases; true share of the score that the finding and the
@@ -110,7 +116,21 @@ def commands() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"methods.md": methods, "metrics.md": metrics, "networks.md": networks, "command-line.md": commands}
+def conformance() -> str:
+    """Return the DICOM conformance statement."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from conformance_page import conformance as page
+
+    return page()
+
+
+PAGES = {
+    "methods.md": methods,
+    "metrics.md": metrics,
+    "networks.md": networks,
+    "command-line.md": commands,
+    "conformance.md": conformance,
+}
 
 
 def picture() -> bytes:

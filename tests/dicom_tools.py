@@ -102,7 +102,7 @@ def dumped(data: bytes | Path) -> str:
     """Return what dcmdump prints of a DICOM file; fail where it finds an error or a warning."""
     program = tool("dcmdump")
     with _as_file(data) as path:
-        said = subprocess.run([program, "+L", str(path)], capture_output=True, check=False, timeout=120)
+        said = subprocess.run([program, str(path)], capture_output=True, check=False, timeout=120)
     told = [x for x in said.stderr.decode("utf-8", "replace").splitlines() if x.startswith(("E:", "W:", "F:"))]
     assert said.returncode == 0, told
     assert not told, told

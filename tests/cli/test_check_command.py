@@ -44,7 +44,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks that cost nothing: control maps are bad, all others good."""
     SEEN.clear()
 
-    def checked(explanation, case, network, method, audit, tier, said) -> ExplanationCard:
+    def checked(explanation, case, network, method, audit, tier, said, asked) -> ExplanationCard:
         SEEN.append((case.image.name, explanation.provenance.method, tier, audit and audit.digest))
         good = explanation.traits.family != "control"
         told = CheckResult(

@@ -161,3 +161,11 @@ def test_a_real_picture(model: str, target: str, where: str, data: Path, tmp_pat
     assert {"integrity", "prediction", "region-test"} <= {check["check"] for check in card["checks"]}
     assert card["forward_samples"] <= 75
     assert (folder / "overlay.png").is_file()
+
+
+def test_a_question_made_of_labels_gets_a_card_beside_that_of_a_label(tmp_path: Path) -> None:
+    from saliscope.study.drawing import write_ultrasound
+
+    words = ("--target", "spot,contrast:spot/no spot", "--check", "-o", tmp_path / "out", "-q")
+    assert not run("explain", write_ultrasound(tmp_path / "in"), "-m", "spot-finder", *words)
+    assert {card["target"] for card, _ in cards(tmp_path / "out")} == {"spot", "spot against no spot"}

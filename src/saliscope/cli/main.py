@@ -15,6 +15,7 @@ from saliscope.cli.demo import demo
 from saliscope.cli.doctor import doctor
 from saliscope.cli.explain import explain
 from saliscope.cli.export import export
+from saliscope.cli.pacs import pacs_app
 from saliscope.cli.phantom import phantom
 from saliscope.core.errors import SaliscopeError
 
@@ -36,6 +37,7 @@ app.command()(metrics)
 app.command()(models)
 app.add_typer(model_app, name="model")
 app.command()(phantom)
+app.add_typer(pacs_app, name="pacs")
 app.command()(doctor)
 
 

@@ -39,7 +39,7 @@ def overlay(image: MedicalImage, reading: Reading) -> Image.Image:
 
     panes = views(image, reading)
     em = max(13, round(max(panes[0].size) / 55)) if len(panes) == 1 else 14
-    parts = [_drawn(panes, reading, image, em)]
+    parts = [drawn(panes, reading, image, em)]
     if image.geometry.ndim == 3:
         tiles = montage(image, reading, parts[0].width)
         parts += [titled(tiles, reading, image, em)] if tiles else []
@@ -72,7 +72,7 @@ def png(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _drawn(panes: list[Pane], reading: Reading, image: MedicalImage, em: int) -> Image.Image:
+def drawn(panes: list[Pane], reading: Reading, image: MedicalImage, em: int) -> Image.Image:
     """Return the panes beside each other; those of few slices one above the other beside the first."""
     pictures = [titled(p, reading, image, em) for p in panes]
     if stacked(panes):

@@ -11,8 +11,6 @@ from saliscope.read.guard import Guard
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
 
-_RATIO_FROM = 16 * 2**20
-
 
 def members(path: Path, limits: Limits) -> list[Item]:
     """Return the files of a zip in order of name; raises UnreadableFile or TooLarge, nothing is extracted."""
@@ -27,14 +25,9 @@ def members(path: Path, limits: Limits) -> list[Item]:
     for entry in entries:
         _refuse_unsafe(entry, path)
     inflated = sum(e.file_size for e in entries)
-    packed = max(1, sum(e.compress_size for e in entries))
+    packed = sum(e.compress_size for e in entries)
     limits.check_inflated(inflated, path.name)
-    if inflated > _RATIO_FROM and inflated / packed > limits.max_zip_ratio:
-        raise TooLarge(
-            f"{path.name}: a zip that inflates {inflated // packed}-fold",
-            expected=f"at most {limits.max_zip_ratio:g}-fold",
-            do="Raise max_zip_ratio if you trust the file",
-        )
+    limits.check_ratio(inflated, packed, path.name, "a zip")
     return sorted(Item(path, e.filename) for e in entries)
 
 

@@ -39,6 +39,7 @@ def load_dicom(item: Item, name: str, frame: int, limits: Limits) -> MedicalImag
     notes += cautions(ds, modality)
     digest = hashlib.sha256(data).hexdigest()
     if facts.frames > 1 and ds.get("PerFrameFunctionalGroupsSequence"):
+        limits.check_slices(facts.frames, item.label)
         with Guard(item.label, "reading its frames"):
             headers = [frame_header(ds, i) for i in range(facts.frames)]
             stack = stacked_frames(headers, item.label)
@@ -102,6 +103,9 @@ def cautions(ds: Dataset, modality: str) -> list[str]:
         notes.append("the header says that text is burnt into the pixels, which may name the patient")
     elif burnt != "NO" and modality in _BURNT:
         notes.append("the header does not say whether text is burnt into the pixels")
+    stored = ds.get("BitsStored")
+    if stored is not None and "HighBit" in ds and ds.HighBit != stored - 1:
+        notes.append("the header's HighBit does not fit its BitsStored; the lowest bits were read as the pixels")
     if str(ds.get("LossyImageCompression", "") or "") == "01":
         notes.append("the image was compressed with loss at some time")
     if any(0x6000 <= tag >> 16 <= 0x601E and tag & 0xFFFF == 0x0010 for tag in ds.keys()):  # noqa: SIM118

@@ -7,7 +7,7 @@ import warnings
 from contextlib import ExitStack
 from types import TracebackType
 
-from saliscope.core.errors import SaliscopeError, TooLarge, UnreadableFile
+from saliscope.core.errors import GeometryError, SaliscopeError, TooLarge, UnreadableFile
 
 #: Libraries that log what they find in a header.
 _TALKATIVE = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg")
@@ -35,6 +35,8 @@ class Guard:
         for logger, level in self._levels:
             logger.setLevel(level)
         self._quiet.close()
+        if isinstance(error, GeometryError):
+            raise UnreadableFile(f"{self._label}: {error.got}", expected=error.expected, do=error.do) from None
         # A codec in Rust panics with what is no Exception, so only what the user or Python itself ends with passes.
         if error is None or isinstance(error, SaliscopeError | KeyboardInterrupt | SystemExit | GeneratorExit):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIECE = 2**24
+#: How a preamble (PS3.10 7.1) begins that makes of a DICOM file a program too: Windows, Linux, macOS, a script.
+_PROGRAMS = (
+    b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+)  # fmt: skip
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 #: Objects that carry pixels, or look as if, but are no image of a patient.
@@ -81,6 +87,8 @@ def open_dicom(
             notes.append("the file does not say how it is encoded; the encoding was worked out from its first element")
         elif bare:
             notes.append("the file has no DICOM preamble; it was read as DICOM all the same")
+        elif (ds.preamble or b"").startswith(_PROGRAMS):
+            notes.append("the file begins like a program that a computer can run; only its image was read")
     if bare and "SOPClassUID" not in ds:
         raise UnreadableFile(f"{label}: no DICOM file", expected="an image", do="Check that it is the right file")
     return ds, notes
@@ -161,10 +169,13 @@ def _check_deflated(file: BinaryIO, label: str, limits: Limits) -> None:
     read_preamble(file, force=True)
     if _read_file_meta_info(file).get("TransferSyntaxUID") != _DEFLATED:
         return
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    inflater, size, start = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.tell()
+    whole = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
     while not inflater.eof:
         packed = inflater.unconsumed_tail or file.read(_PIECE)
         if not packed:
             return
         size += len(inflater.decompress(packed, _PIECE))
         limits.check_inflated(size, label)
+        limits.check_ratio(size, whole, label, "a data set")

@@ -36,7 +36,7 @@ def headers(
     label = source.items[0].label
     with Guard(label, "reading its header"):
         if source.kind == "dicom":
-            return read, [(0, frame) for frame in _frames(read[0], source.frame, label)]
+            return read, [(0, frame) for frame in _frames(read[0], source.frame, limits, label)]
         planes = [plane_of(frame_header(ds)) for ds in read]
         groups = ordered([p for p in planes if p is not None], label)
         kept = [read[group[0]] for group in groups]
@@ -51,10 +51,11 @@ def _header(item: Item, limits: Limits) -> Dataset:
     return ds
 
 
-def _frames(ds: Dataset, frame: int, label: str) -> list[int]:
+def _frames(ds: Dataset, frame: int, limits: Limits, label: str) -> list[int]:
     """Return the frames of one file that make its image, in order: those of a volume, or the one that was chosen."""
     facts = pixel_facts(ds, label)
     if facts.frames > 1 and ds.get("PerFrameFunctionalGroupsSequence"):
+        limits.check_slices(facts.frames, label)
         stack = stacked_frames([frame_header(ds, i) for i in range(facts.frames)], label)
         if stack is not None:
             return stack[0]

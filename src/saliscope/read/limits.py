@@ -9,13 +9,16 @@ from math import prod
 from saliscope.core.errors import TooLarge, UnreadableFile
 
 GIB = 2**30
+#: What inflates to no more than this is never refused for its ratio.
+RATIO_FROM = 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds on what is read: bytes of one file, elements of one image, bytes after inflation, slices, zip entries.
 
-    `max_zip_ratio` is inflated to packed bytes of a whole archive, looked at once that inflates to over 16 MiB.
+    `max_zip_ratio` is inflated to packed bytes of a whole archive, or of a deflated DICOM file, looked at once that
+    inflates to over 16 MiB. `max_slices` counts the frames of a volume in one file too.
     """
 
     max_file_bytes: int = 2 * GIB
@@ -57,6 +60,15 @@ class Limits:
                 f"{label}: inflates to more than {self.max_inflated_bytes:,} bytes",
                 expected="less",
                 do="Raise max_inflated_bytes if you trust the file",
+            )
+
+    def check_ratio(self, inflated: int, packed: int, label: str, what: str) -> None:
+        """Raise TooLarge for what inflates too many times, unless it stays small."""
+        if inflated > RATIO_FROM and inflated / max(1, packed) > self.max_zip_ratio:
+            raise TooLarge(
+                f"{label}: {what} that inflates {inflated // max(1, packed)}-fold",
+                expected=f"at most {self.max_zip_ratio:g}-fold",
+                do="Raise max_zip_ratio if you trust the file",
             )
 
     def check_slices(self, count: int, label: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saliscope.core.errors import MissingCodec, UnreadableFile
+from saliscope.read.apart import decoded_apart
 from saliscope.read.codestream import check_frame_size
 from saliscope.read.guard import Guard
 from saliscope.read.header import PIXELS, Pixels
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+#: Codecs in the order of trust: gdcm ends the whole process on some broken frames, and is kept apart.
+_CODECS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom", "gdcm")
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
@@ -63,7 +66,11 @@ def decoded(ds: Dataset, header: Dataset, facts: Pixels, index: int, label: str)
 
     with Guard(label, "decoding its pixels"):
         check_frame_size(ds, facts, index, label)
-        stored = pixel_array(ds, index=index)
+        plugin = _plugin(ds)
+        if plugin == "gdcm":
+            stored = decoded_apart(ds, index, facts.frames, label)
+        else:
+            stored = pixel_array(ds, index=index, decoding_plugin=plugin)
         if facts.photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, ds)[..., :3]
             return _colour(stored, int(ds.RedPaletteColorLookupTableDescriptor[2]))
@@ -109,6 +116,14 @@ def numbers_of(header: Dataset, keyword: str) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if np.isfinite(number) else None
+
+
+def _plugin(ds: Dataset) -> str:
+    """Return the codec for a data set: always one, for pydicom would go on to the next with a frame that is broken."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    available = get_decoder(ds.file_meta.TransferSyntaxUID).available_plugins
+    return next((name for name in _CODECS if name in available), "")
 
 
 def _colour(stored: npt.NDArray[Any], bits: int) -> Slice:

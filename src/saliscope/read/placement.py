@@ -14,6 +14,8 @@ from saliscope.core.geometry import Geometry, Vector
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+#: No position, spacing or direction is larger (mm), and no spacing smaller than one by it.
+FARTHEST = 1e6
 Floats = npt.NDArray[np.float64]
 #: DICOM is LPS+, saliscope RAS+.
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -42,12 +44,12 @@ class Plane:
 
 
 def numbers(header: Dataset, keyword: str, count: int) -> Floats | None:
-    """Return that many finite numbers of an element, or None when they are not there or not numbers."""
+    """Return that many numbers of an element, or None when they are not there, not numbers, or beyond any body."""
     try:
         got = np.asarray([float(v) for v in header.get(keyword)], dtype=np.float64)
     except (TypeError, ValueError):
         return None
-    return got if got.shape == (count,) and np.isfinite(got).all() else None
+    return got if got.shape == (count,) and (np.abs(got) <= FARTHEST).all() else None
 
 
 def plane_of(header: Dataset) -> Plane | None:
@@ -81,7 +83,7 @@ def spacing_of(header: Dataset, modality: str) -> tuple[tuple[float, float] | No
         if keyword not in header or header.get(keyword) is None:
             continue
         got = numbers(header, keyword, 2)
-        if got is None or min(got) <= 0:
+        if got is None or min(got) < 1 / FARTHEST:
             notes.append(f"{keyword} is not two positive numbers and was not believed")
             continue
         at_detector = modality in _PROJECTION and keyword == "PixelSpacing" and not _calibrated(header, got)
@@ -138,7 +140,7 @@ def _region_spacing(header: Dataset) -> tuple[tuple[float, float] | None, list[s
         down, across = (10 * abs(float(regions[0].get(f"PhysicalDelta{axis}"))) for axis in "YX")
     except (TypeError, ValueError):
         return None, ["the ultrasound region's spacing is not a number and was not believed"]
-    if not (np.isfinite([down, across]).all() and min(down, across) > 0):
+    if not (min(down, across) >= 1 / FARTHEST and max(down, across) <= FARTHEST):
         return None, ["the ultrasound region's spacing is not positive and was not believed"]
     return (down, across), ["spacing is that of the ultrasound region, and holds inside it only"]
 

@@ -114,6 +114,7 @@ class Cards:
         network: Network,
         methods: Mapping[str, Method],
         found: Sequence[Explanation],
+        asked: Sequence[str],
         said: Callable[[str], None],
     ) -> list[dict[str, Any]]:
         """Return the explanation cards of all that was found of a case, as plain data."""
@@ -122,7 +123,7 @@ class Cards:
             method = methods[explanation.provenance.method]
             audit = self._audit_of(explanation)
             said(f"checking {explanation.target} by {explanation.provenance.method}")
-            told.append(examined(explanation, case, network, method, audit, self.tier, said).described())
+            told.append(examined(explanation, case, network, method, audit, self.tier, said, asked).described())
         return told
 
     def _audit_of(self, explanation: Explanation) -> AuditCard | None:

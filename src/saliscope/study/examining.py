@@ -55,8 +55,9 @@ def examined(
     audit: AuditCard | None,
     tier: Tier,
     said: Callable[[str], None],
+    asked: Sequence[str] = (),
 ) -> ExplanationCard:
-    """Return the card of one map; an `audit` that does not fit it counts as none."""
+    """Return the card of one map; an `audit` that does not fit it counts as none; `asked` are the words of the plan."""
     fitting = audit if audit is not None and not audit.fits(explanation) else None
     image = of_known_modality(case.image, network)
     found = find(image, case.view)
@@ -69,7 +70,7 @@ def examined(
             explanation=explanation,
             method=on_its_layer(explanation.provenance.method, placed, network, case.view),
             model=model,
-            target=target_of(explanation.target, network, lambda: model(x)),
+            target=target_of(word_of(explanation.target, asked, network), network, lambda: model(x)),
             attribution=on_view(explanation, case.view),
             plan=PerturbationPlan(x),
             regions=found.regions,
@@ -150,6 +151,16 @@ def target_of(asked: str, network: Network, run: Callable[[], Tensor], *, hold: 
             f"the target {asked!r} with {len(target.labels)} scores", expected="one", do="Check each alone."
         )
     return target.held(run) if hold and isinstance(target, Holding) else target
+
+
+def word_of(label: str, asked: Sequence[str], network: Network) -> str:
+    """Return the word that asked for what a map is called: "contrast:a/b" for "a against b"; a label is its own."""
+    if label in network.labels:
+        return label
+    several = ("top", "all")
+    return next(
+        (w for w in asked if w not in several and choose([w], network.labels, network.kind).labels == (label,)), label
+    )
 
 
 def on_its_layer(name: str, method: Method, network: Network, view: View) -> Method:

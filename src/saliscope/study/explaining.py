@@ -136,7 +136,9 @@ class Explaining:
             owed += [Owed(uid, kind, path, peer) for uid, kind, path in results for peer in task.rule.send_to]
             failed = f", {len(outcome.failures)} images failed ({_kinds(outcome)})" if outcome.failures else ""
             to = ", ".join(task.rule.send_to)
-            said.append(f"rule {task.rule.name}: {len(outcome.cases)} images, {len(results)} objects for {to}{failed}")
+            written = "; ".join(dict.fromkeys(line for case in outcome.cases for line in case.dicom))
+            said.append(f"rule {task.rule.name}: images {len(outcome.cases)}, objects {len(results)} for {to}{failed}")
+            said.append(written)
         return owed, "; ".join([*said, *([todo.sentence] if todo.sentence else [])]) or "nothing new in it"
 
     def _run(self, task: Task, study: Study) -> Outcome:

@@ -53,9 +53,10 @@ class Examiner(Protocol):
         network: Network,
         methods: Mapping[str, Method],
         found: Sequence[Explanation],
+        asked: Sequence[str],
         said: Callable[[str], None],
     ) -> Sequence[Mapping[str, Any]]:
-        """Return the explanation cards of all that was found of a case, as plain data."""
+        """Return the explanation cards of all that was found of a case by the targets asked for, as plain data."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _one(
         if kept is None:
             case = Case(image, network.viewing(image), Showing)
             found = explained([case], network, methods, list(plan.targets), say)
-            cards = examiner.cards(case, network, methods, found, say) if examiner else ()
+            cards = examiner.cards(case, network, methods, found, plan.targets, say) if examiner else ()
             say("writing")
             showing, place = Showing(image, case.view), store.case(source.name)
             folders = showing.write_case(found, place, overwrite=True, cards=cards, dicom=opened)

@@ -21,12 +21,14 @@ VIEWERS = ("classic PACS", "OHIF", "Weasis", "3D Slicer")
 class ObjectKind:
     """A kind of object: its SOP classes, what it holds, whether a viewer draws the map from it, and who shows it.
 
-    `place` is that of its series among those of one explanation; `made_by` names the function that writes it, as
-    module:function below saliscope.write.dicom; `needs` are the kinds that it refers to, if they are written too.
+    `series` begins the description of its series, `place` is that of its number among those of one explanation;
+    `made_by` names the function that writes it, as module:function below saliscope.write.dicom; `needs` are the kinds
+    that it refers to, if they are written too.
     """
 
     name: Kind
     title: str
+    series: str
     sop_classes: tuple[str, ...]
     holds: str
     place: int
@@ -58,6 +60,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "secondary-capture",
             "Secondary Capture, RGB",
+            "Picture",
             (f"{_STORAGE}.7", f"{_STORAGE}.7.4"),
             "the picture: image, heat, outlines and legend, burnt in; of a volume a frame for each plane",
             0,
@@ -68,6 +71,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "parametric-map",
             "Parametric Map, 32-bit float",
+            "Map",
             (f"{_STORAGE}.30",),
             "the map: raw signed values on the image's own grid",
             1,
@@ -77,6 +81,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "parametric-map-16",
             "Parametric Map, 16-bit",
+            "Map, 16-bit",
             (f"{_STORAGE}.30",),
             "the map in steps of 1/65535 of its range, with the slope back to its values",
             2,
@@ -86,6 +91,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "segmentation",
             "Segmentation, binary",
+            "Regions",
             (f"{_STORAGE}.66.4",),
             "the listed regions: the smallest area that holds half of the positive attribution",
             3,
@@ -95,6 +101,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "presentation-state",
             "Grayscale Softcopy Presentation State",
+            "Outlines",
             (f"{_STORAGE}.11.1",),
             "the outlines of the regions on the original pixels, nothing burnt in",
             4,
@@ -104,6 +111,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "pseudo-color",
             "Pseudo-Color Softcopy Presentation State",
+            "Colours",
             (f"{_STORAGE}.11.3",),
             "the palette and window in which the parametric map is to be shown",
             5,
@@ -114,6 +122,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "blending",
             "Advanced Blending Presentation State",
+            "Blending",
             (f"{_STORAGE}.11.8",),
             "image and parametric map, one over the other, with palettes and opacity",
             6,
@@ -124,6 +133,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "pdf",
             "Encapsulated PDF",
+            "Page",
             (f"{_STORAGE}.104.1",),
             "the page: picture, prediction, regions, how it was made, the card's state",
             7,
@@ -134,6 +144,7 @@ KINDS: Mapping[str, ObjectKind] = {
         ObjectKind(
             "structured-report",
             "Comprehensive 3D SR, TID 1500",
+            "Report",
             (f"{_STORAGE}.88.34",),
             "prediction, method, regions with their shares, the card's state, and references to the other objects",
             8,

@@ -9,10 +9,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import CannotSay, SaliscopeError, WriteError
+from saliscope.write.dicom.identity import quiet
 from saliscope.write.dicom.kinds import ObjectKind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.stamp import Stamp
+from saliscope.write.dicom.stamp import Stamp, clipped
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -41,7 +42,10 @@ def dicom_files(result: Result, source: DicomSource, kinds: Sequence[ObjectKind]
             left_out[kind.name] = "the card says DO NOT READ: the map is in no object that a viewer draws"
             continue
         try:
-            made[kind.name] = _maker(kind)(result, source, stamp, made)
+            with quiet():
+                made[kind.name] = _maker(kind)(result, source, stamp, made)
+            # Lists of series show little else.
+            made[kind.name].SeriesDescription = clipped(f"{kind.series}: {result.title} (research)", 64)
         except CannotSay as reason:
             left_out[kind.name] = reason.got
         except SaliscopeError:
@@ -59,7 +63,9 @@ def dicom_files(result: Result, source: DicomSource, kinds: Sequence[ObjectKind]
         )
     # Applied to all at the end: until then they refer to each other by the identifiers that they were given.
     last = stamp.after or (lambda ds: ds)
-    return DicomFiles({f"{name}.dcm": encoded(last(ds)) for name, ds in made.items()}, left_out)
+    with quiet():
+        # Each leaves memory once it is encoded: those of a volume are large.
+        return DicomFiles({f"{name}.dcm": encoded(last(made.pop(name))) for name in list(made)}, left_out)
 
 
 def encoded(ds: Dataset) -> bytes:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import WriteError
+from saliscope.write.dicom.identity import put_right
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -26,14 +27,16 @@ _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPC
 class DicomSource:
     """Headers without pixels, and for each plane of the image its header and frame, both counted from 0.
 
-    Type 2 attributes that a header lacks are added, empty. Raises WriteError for headers of several studies, and for
-    identifiers that are missing or no UID.
+    Type 2 attributes that a header lacks are added, empty; patient and study of the first, which all results bear, are
+    put right (`identity`). Raises WriteError for headers of several studies, for identifiers that are missing or no
+    UID, for a kind of image that is retired or private, and for a patient's name that cannot be read.
     """
 
     headers: tuple[Dataset, ...] = field(repr=False)
     planes: tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
+        put_right(self.first)
         for header in self.headers:
             for keyword in _IDENTIFIERS:
                 if not UID.fullmatch(str(header.get(keyword, "") or "")):
@@ -47,6 +50,7 @@ class DicomSource:
                     setattr(header, keyword, "")
         if len({str(h.StudyInstanceUID) for h in self.headers}) > 1:
             raise WriteError("slices of several studies", expected="one study", do="Give one series at a time")
+        _refuse_unknown(str(self.first.SOPClassUID))
 
     @property
     def first(self) -> Dataset:
@@ -77,3 +81,16 @@ class DicomSource:
         if self.multiframe:
             item.ReferencedFrameNumber = self.planes[plane][1] + 1
         return item
+
+
+def _refuse_unknown(sop_class: str) -> None:
+    """Raise WriteError for a kind of image whose attributes of patient and study no standard of today lists."""
+    from pydicom import uid
+
+    kind = uid.UID(sop_class)
+    if kind.is_private or kind.is_retired:
+        raise WriteError(
+            f"a source of a kind of image that DICOM {'has retired' if kind.is_retired else 'does not know'}",
+            expected="a kind of image of the current standard, such as CT, MR, DX, CR or US",
+            do="Let the system that it comes from convert it, or leave --dicom out",
+        )

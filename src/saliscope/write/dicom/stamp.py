@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ SERIES = 9000
 #: So many kinds of object at most lie between the series numbers of two explanations of one case.
 KINDS = 10
 MANUFACTURER = "saliscope"
+#: (109101, DCM, "Acquisition Equipment"), and a date with time as PS3.5 6.2 writes it.
+ACQUISITION, _MOMENT = "109101", "%Y%m%d%H%M%S.%f"
 #: Body parts (CID 4 and its defined terms) on whose slices a face can be recognised or rebuilt.
 FACES = ("HEAD", "BRAIN", "SKULL", "FACE", "HEADNECK", "ORBIT", "NECK", "SINUS", "JAW", "MAXILLA", "WHOLEBODY", "TMJ")
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
@@ -70,6 +73,7 @@ def finished(ds: Dataset, result: Result, source: DicomSource, stamp: Stamp, *, 
 
     `burnt` says whether its pixels show the source with text in them, None for an object without pixels.
     """
+    _apart(ds, source)
     at = stamp.at(source)
     ds.InstanceCreationDate, ds.InstanceCreationTime = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
     ds.SeriesDate, ds.SeriesTime = ds.InstanceCreationDate, ds.InstanceCreationTime
@@ -82,7 +86,8 @@ def finished(ds: Dataset, result: Result, source: DicomSource, stamp: Stamp, *, 
     ds.SpecificCharacterSet = "ISO_IR 192"
     if not ds.get("SeriesDescription"):
         ds.SeriesDescription = clipped(f"{result.title} (research)", 64)
-    ds.ContributingEquipmentSequence = [*(ds.get("ContributingEquipmentSequence") or ()), *_equipment(result, at)]
+    others = [_timed(item, source, at) for item in ds.get("ContributingEquipmentSequence") or ()]
+    ds.ContributingEquipmentSequence = [*others, *_equipment(result, at)]
     if burnt is not None:
         _of_pixels(ds, result, source, burnt=burnt)
     ds.file_meta.ImplementationVersionName = "SALISCOPE"
@@ -109,9 +114,13 @@ def version_of(result: Result) -> str:
 
 
 def clipped(text: str, length: int) -> str:
-    """Return text without control characters and backslashes, in at most so many characters."""
+    """Return text without control characters and backslashes, in at most so many characters.
+
+    Counted as bytes of UTF-8, which are never fewer: PS3.5 6.2 counts characters, many readers do not.
+    """
     plain = "".join(c if c.isprintable() and c != "\\" else " " for c in text).strip()
-    return plain if len(plain) <= length else plain[: length - 3].rstrip() + "..."
+    data = plain.encode()
+    return plain if len(data) <= length else data[: length - 3].decode(errors="ignore").rstrip() + "..."
 
 
 def face_may_show(source: DicomSource) -> bool | None:
@@ -125,6 +134,31 @@ def face_may_show(source: DicomSource) -> bool | None:
     return False if str(source.first.get("Modality", "")) in ("US", "MG", "CR", "DX") else None
 
 
+def _apart(ds: Dataset, source: DicomSource) -> None:
+    """Copy what highdicom shares with the source: who changes the result must not change the source."""
+    for tag in list(ds.keys()):
+        if tag in source.first and ds.get_item(tag) is source.first.get_item(tag):
+            ds[tag] = deepcopy(ds[tag])
+
+
+def _timed(item: Dataset, source: DicomSource, at: datetime) -> Dataset:
+    """Return equipment that highdicom named with the time of its part in place of that of now.
+
+    What acquired the source did so when the source says, as far as it says; what else there is worked with us.
+    """
+    first = source.first
+    if item.PurposeOfReferenceCodeSequence[0].CodeValue != ACQUISITION:
+        item.ContributionDateTime = at.strftime(_MOMENT)
+        return item
+    parts = (str(first.get(keyword) or "") for keyword in ("AcquisitionDate", "AcquisitionTime"))
+    said = str(first.get("AcquisitionDateTime") or "") or "".join(parts if first.get("AcquisitionDate") else ())
+    if "ContributionDateTime" in item:
+        del item.ContributionDateTime
+    if said:
+        item.ContributionDateTime = said
+    return item
+
+
 def _of_pixels(ds: Dataset, result: Result, source: DicomSource, *, burnt: bool) -> None:
     ds.BurnedInAnnotation = "YES" if burnt else "NO"
     # Pixels with our text in them are those that show the source; the others are numbers of a map.
@@ -136,7 +170,7 @@ def _of_pixels(ds: Dataset, result: Result, source: DicomSource, *, burnt: bool)
     if str(source.first.get("LossyImageCompression", "") or "") == "01":
         for keyword in _LOSSY:
             if keyword in source.first:
-                ds[keyword] = source.first[keyword]
+                ds[keyword] = deepcopy(source.first[keyword])
 
 
 def _equipment(result: Result, at: datetime) -> list[Dataset]:
@@ -157,5 +191,5 @@ def _equipment(result: Result, at: datetime) -> list[Dataset]:
         purpose.CodeValue, purpose.CodingSchemeDesignator = "109102", "DCM"
         purpose.CodeMeaning = "Processing Equipment"
         item.PurposeOfReferenceCodeSequence = [purpose]
-        item.ContributionDateTime = at.strftime("%Y%m%d%H%M%S.%f")
+        item.ContributionDateTime = at.strftime(_MOMENT)
     return [network, ours]
