@@ -25,12 +25,12 @@ from dicom_tools import Orthanc, running_orthanc
 PAGE = Path(__file__).resolve().parent / "explanation" / "dicom-shown.md"
 #: Scenes, and the network that is explained on each: neither has seen a patient.
 NETWORKS = {"chest": "phantom-chest-plain-clean-0", "body-ct": "phantom-body-ct-plain-clean-0"}
-#: Pixels of the longer side of a picture on the page, and its colours.
-SIDE, COLOURS = 640, 255
+#: Pixels of the longer side of a picture on the page.
+SIDE = 640
 HEAD = """# What Orthanc shows of the objects
 
 Written by `docs/make_dicom_shown.py`: a chest radiograph and a CT, both drawn by `saliscope phantom`, explained by
-Grad-CAM for the finding, networks trained on such drawings, written as every kind of object, and sent to an Orthanc {version} by
+Grad-CAM for networks trained on such drawings, written as every kind of object, and sent to an Orthanc {version} by
 STOW-RS. Below is what it drew (`/instances/.../preview`; of a volume the plane on which the map sums to most), or the
 status of its answer: 415 where it draws nothing. It applies no palette, no presentation state and no transparency. What
 other viewers show stands in the [conformance statement](../reference/conformance.md); that table is from their
@@ -72,11 +72,12 @@ def picture(server: Orthanc, path: Path, plane: int, name: str) -> str:
     answer = server.preview(server.find(ds.SOPInstanceUID), frame)
     if answer.status_code != 200:
         return f"nothing ({answer.status_code})"
-    drawn = Image.open(BytesIO(answer.content)).convert("RGB")
+    drawn = Image.open(BytesIO(answer.content))
+    drawn = drawn.convert("RGB" if drawn.mode == "RGB" else "L")
     scale = SIDE / max(drawn.size)
     size = (round(drawn.width * scale), round(drawn.height * scale))
     small = drawn.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
-    small.quantize(COLOURS).save(PAGE.parent / f"{name}.png", optimize=True)
+    small.save(PAGE.parent / f"{name}.png", optimize=True)
     which = "" if frame is None else f"<br>frame {frame + 1} of {ds.NumberOfFrames}"
     return f"![{KINDS[path.stem].title}]({name}.png){which}"  # type: ignore[index]
 

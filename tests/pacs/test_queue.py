@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saliscope.core.errors import PacsError
-from saliscope.pacs.queue import Owed, Queue, Received, Study, retry_at
+from saliscope.pacs.queue import CUTS, Owed, Queue, Received, Study, retry_at
 from saliscope.pacs.queue_file import FILE
 
 UID = "1.2.826.0.1.3680043.8.498"
@@ -415,3 +415,21 @@ def test_each_wait_is_twice_the_last_up_to_an_hour_and_then_it_ends(tries: int, 
     assert (retry_at(tries, now) is None) == (tries >= 12)
     at = retry_at(tries, now)
     assert at is None or now + 30 <= at <= now + 3600
+
+
+def test_a_study_that_ends_the_process_each_time_is_given_up_until_somebody_looks(tmp_path: Path, clock: Clock) -> None:
+    """What a file that crashes a codec does; a new object of another study is not held up by it."""
+    folder = tmp_path / "spool"
+    first = Queue.opened(folder, clock)
+    first.received(one(tmp_path, 1))
+    for number in range(CUTS):
+        assert first.counts()["studies_failed"] == 0, number
+        assert first.due(clock.now, 0) is not None
+        first.close()  # as by a kill: what is claimed stays so
+        first = Queue.opened(folder, clock)
+    assert first.counts()["studies_failed"] == 1
+    assert first.due(clock.now, 0) is None
+    assert f"ended {CUTS} times" in first.errors()[0].why
+    assert first.retry() == 1
+    assert first.due(clock.now, 0) is not None
+    first.close()

@@ -81,6 +81,9 @@ def find(
     modality: Annotated[str, typer.Option("--modality", help="CT, MR, CR, DX, US ...")] = "",
     study: Annotated[str, typer.Option("--study", help="A Study Instance UID.")] = "",
     most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="Stop after so many studies.")] = 100,
+    descriptions: Annotated[
+        bool, typer.Option("--descriptions", help="Show study descriptions too: free text, which may name a patient.")
+    ] = False,
     config: ConfigPath = CONFIG,
     json: Json = False,
 ) -> None:
@@ -88,13 +91,14 @@ def find(
 
     Give at least --date, --modality or --study. The Study Instance UID is what `saliscope pacs fetch` takes.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from saliscope.study.traffic import studies_at
 
     read = _read(config)
     words = {"StudyDate": date, "ModalitiesInStudy": modality, "StudyInstanceUID": study}
-    rows = studies_at(read, read.peer(peer), {k: v for k, v in words.items() if v}, most)
+    found = studies_at(read, read.peer(peer), {k: v for k, v in words.items() if v}, most)
+    rows = found if descriptions else [replace(row, description="") for row in found]
     if json:
         as_json([asdict(row) for row in rows])
         return
@@ -105,7 +109,7 @@ def find(
                 "modality": ",".join(row.modalities),
                 "series": str(row.series),
                 "objects": str(row.objects),
-                "description": row.description,
+                **({"description": row.description} if descriptions else {}),
                 "study": row.study_uid,
             }
             for row in rows

@@ -18,7 +18,10 @@ from saliscope.pacs.records import Noted, Owed, Received, Study, retry_at, witho
 
 __all__ = ["Noted", "Owed", "Queue", "Received", "Study", "retry_at"]
 _ERRORS_KEPT = 1000
-_TAKE_BACK = "UPDATE studies SET state = 'waiting', owner = '' WHERE owner = ?"
+#: A study during which the process ended so often is given up: a file that crashes a codec would do it for ever.
+CUTS = 20
+_TAKE_BACK = "UPDATE studies SET state = 'waiting', owner = '', cut = cut + 1 WHERE owner = ?"
+_ENDLESS = "SELECT study_uid FROM studies WHERE state = 'waiting' AND cut >= ?"
 _KEEP = (
     "INSERT INTO objects (sop_uid, sop_class, study_uid, series_uid, path, sha256, caller) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
@@ -49,15 +52,20 @@ class Queue:
     def recover(self) -> int:
         """Take back the claims of processes that are no more, and return how many there were.
 
-        Their studies are due again; what they were sending is due at once, `unsure`.
+        Their studies are due again, but for one that was cut off `CUTS` times, which failed; what they were sending is
+        due at once, `unsure`.
         """
+        now = self.clock()
         with self.file.writing() as db:
             found = 0
             for name in self.file.dead(db):
-                found += db.execute(
-                    "UPDATE studies SET state = 'waiting', owner = '' WHERE owner = ?", (name,)
-                ).rowcount
-                found += outgoing.recover(db, name, self.clock())
+                found += db.execute(_TAKE_BACK, (name,)).rowcount
+                found += outgoing.recover(db, name, now)
+            for (uid,) in db.execute(_ENDLESS, (CUTS,)).fetchall():
+                why = f"the process ended {CUTS} times while it was explained"
+                words = (why, now, uid)
+                db.execute("UPDATE studies SET state = 'failed', note = ?, changed_at = ? WHERE study_uid = ?", words)
+                self._note(db, Noted(now, "explain", "", why))
         self._sweep()
         return found
 
@@ -127,9 +135,9 @@ class Queue:
             for one, sha256 in zip(owed, sums, strict=True):
                 outgoing.keep(db, study.study_uid, one, sha256, now)
             db.execute(
-                "UPDATE studies SET tries = 0, retry_at = 0, owner = '', note = ?, explained_seq = ?, changed_at = ?,"
-                " state = CASE WHEN (SELECT max(seq) FROM objects o WHERE o.study_uid = studies.study_uid) > ?"
-                " THEN 'waiting' ELSE 'explained' END WHERE study_uid = ?",
+                "UPDATE studies SET tries = 0, cut = 0, retry_at = 0, owner = '', note = ?, explained_seq = ?,"
+                " changed_at = ?, state = CASE WHEN"
+                " (SELECT max(seq) FROM objects o WHERE o.study_uid = studies.study_uid) > ? THEN 'waiting' ELSE 'explained' END WHERE study_uid = ?",
                 (without_uids(note), study.last, now, study.last, study.study_uid),
             )
             count(db, "explained")
@@ -209,7 +217,7 @@ class Queue:
             found = outgoing.retry(db, peer, now)
             if peer is None:
                 found += db.execute(
-                    "UPDATE studies SET state = 'waiting', tries = 0, retry_at = 0, changed_at = ?"
+                    "UPDATE studies SET state = 'waiting', tries = 0, cut = 0, retry_at = 0, changed_at = ?"
                     " WHERE state = 'failed'",
                     (now,),
                 ).rowcount

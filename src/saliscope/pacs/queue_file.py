@@ -25,7 +25,8 @@ CREATE INDEX objects_of_study ON objects (study_uid);
 CREATE TABLE studies (
   study_uid TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('waiting', 'explaining', 'explained', 'failed')),
   last_at REAL NOT NULL, retry_at REAL NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
-  explained_seq INTEGER NOT NULL DEFAULT 0, owner TEXT NOT NULL DEFAULT '', claim INTEGER NOT NULL DEFAULT 0,
+  cut INTEGER NOT NULL DEFAULT 0, explained_seq INTEGER NOT NULL DEFAULT 0,
+  owner TEXT NOT NULL DEFAULT '', claim INTEGER NOT NULL DEFAULT 0,
   note TEXT NOT NULL DEFAULT '', changed_at REAL NOT NULL);
 CREATE TABLE owed (
   key INTEGER PRIMARY KEY AUTOINCREMENT, study_uid TEXT NOT NULL, sop_uid TEXT NOT NULL, sop_class TEXT NOT NULL,
