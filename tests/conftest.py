@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from real_data import data_folder
+
 pytest_plugins = ["dicom_tools"]  # the fixture `orthanc`
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,13 +17,6 @@ os.environ["SALISCOPE_CASE_KEY"] = "a key for tests only, 32 bytes long"
 # A busy machine is no failure; and what CI judges is the same examples every time.
 settings.register_profile("house", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("house")
-
-
-def data_folder() -> Path | None:
-    """Return the folder of real data, or None where there is none."""
-    named = os.environ.get("SALISCOPE_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-    return folder if folder.is_dir() else None
 
 
 @pytest.fixture(scope="session")

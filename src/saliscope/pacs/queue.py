@@ -137,7 +137,8 @@ class Queue:
             db.execute(
                 "UPDATE studies SET tries = 0, cut = 0, retry_at = 0, owner = '', note = ?, explained_seq = ?,"
                 " changed_at = ?, state = CASE WHEN"
-                " (SELECT max(seq) FROM objects o WHERE o.study_uid = studies.study_uid) > ? THEN 'waiting' ELSE 'explained' END WHERE study_uid = ?",
+                " (SELECT max(seq) FROM objects o WHERE o.study_uid = studies.study_uid) > ?"
+                " THEN 'waiting' ELSE 'explained' END WHERE study_uid = ?",
                 (without_uids(note), study.last, now, study.last, study.study_uid),
             )
             count(db, "explained")

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from conftest import data_folder
 from dicom_cases import case_of, stamp, write_source
 from dicom_tools import all_complaints, allowed, complaints, dumped, kind_of, strictly, tool
+from real_data import data_folder
 from saliscope.figures.reading import interpret
 from saliscope.study.dicom import result_of
 from saliscope.write.dicom.kinds import KINDS
