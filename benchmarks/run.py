@@ -26,6 +26,7 @@ FILES = {
     "masks": "Mask streams",
     "imputation": "ROAD and its imputation",
     "metrics": "Metrics",
+    "dicom": "DICOM objects",
     "start": "Start",
 }
 SECONDS = 900

@@ -169,3 +169,26 @@ def test_code_writes_the_same(ultrasound: Path, tmp_path: Path) -> None:
         saliscope.save_dicom(found[0], ultrasound, tmp_path / "out")
     with pytest.raises(InputError, match="no such file"):
         saliscope.save_dicom(found[0], tmp_path / "nothing-here", tmp_path / "out2")
+
+
+def test_an_image_whose_second_map_fails_leaves_nothing_of_its_first(
+    ultrasound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saliscope.write.dicom import objects as room
+
+    write_source(tmp_path / "dx", "dx")
+    words = ("-m", "spot-finder", "--method", "grad-cam,gradient", "-o", tmp_path / "run", "-q")
+    assert run("explain", ultrasound, tmp_path / "dx", *words) == 0
+    plain = room.dicom_files
+
+    def failing(result, source, kinds, stamp):
+        if stamp.number == 1 and result.image.modality == "US":
+            raise WriteError("no room", do="Make some.")
+        return plain(result, source, kinds, stamp)
+
+    monkeypatch.setattr(room, "dicom_files", failing)
+    words = ("--dicom", "archive", "-o", tmp_path / "out", "-q")
+    assert run("export", tmp_path / "run", ultrasound, tmp_path / "dx", *words) == 3
+    (case,) = (tmp_path / "out").iterdir()
+    assert case.name.startswith("dx-")
+    assert len(list(case.rglob("*.dcm"))) == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -103,14 +103,13 @@ class DicomCase:
 
     def objects(
         self, image: MedicalImage, readings: Sequence[Reading], cards: Sequence[Mapping[str, Any] | None] = ()
-    ) -> list[MapObjects]:
-        """Return the objects of all maps of the case, in their order; raises WriteError."""
+    ) -> Iterator[MapObjects]:
+        """Give the objects of the maps, one map at a time, because those of a volume are large; raises WriteError."""
         from saliscope.write.dicom.objects import dicom_files
         from saliscope.write.dicom.stamp import Stamp
 
         kinds, without = self._kinds
         stamp = Stamp(self.time, after=self._after())
-        found = []
         for number, reading in enumerate(readings):
             card = cards[number] if cards else None
             written = dicom_files(result_of(image, reading, card), self.source, kinds, replace(stamp, number=number))
@@ -125,8 +124,7 @@ class DicomCase:
             }
             files = {**written.files, LIST: json_bytes(listed)}
             placed = {f"{FOLDER}/{name}": data for name, data in files.items()}
-            found.append(MapObjects(placed, names, left_out, self.notes))
-        return found
+            yield MapObjects(placed, names, left_out, self.notes)
 
     def _after(self) -> Any:
         if not self.plan.pseudonymise:

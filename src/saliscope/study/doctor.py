@@ -22,7 +22,7 @@ SYNTAXES = {
     "RLE": "RLELossless",
 }
 
-#: Libraries that cards may ask for: their package, the extra that brings it, and the cards.
+#: Libraries that some things ask for: their package, the extra that brings it, and these things.
 LIBRARIES = {
     "MONAI": ("monai", "monai", "bundles and cards whose architecture is monai.networks.nets.*"),
     "Keras HDF5": ("h5py", "keras", 'cards whose architecture is "keras"'),
@@ -30,6 +30,7 @@ LIBRARIES = {
     "torchvision": ("torchvision", "torchvision", "cards whose architecture is torchvision.models.*"),
     "timm": ("timm", "timm", "cards whose architecture is timm.*"),
     "torchxrayvision": ("torchxrayvision", "xrv", "cards whose architecture is torchxrayvision.*"),
+    "pynetdicom": ("pynetdicom", "pacs", "saliscope pacs"),
 }
 
 
@@ -84,7 +85,7 @@ def _codecs() -> list[Finding]:
 
 
 def _optional() -> list[Finding]:
-    """Return what brings networks of other kinds; installed is not yet importable, and importing them is slow."""
+    """Return what the extras bring; installed is not yet importable, and importing them is slow."""
     found = []
     for name, (package, extra, cards) in LIBRARIES.items():
         try:

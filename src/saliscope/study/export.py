@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,12 +139,14 @@ def save_dicom(
     image = sources[0].load(Limits())
     case = DicomPlan(profile, pseudonymise).opened(sources[0], Limits())
     case.check(image)
-    objects = case.objects(image, [interpret(e, image) for e in given])
+    readings = [interpret(e, image) for e in given]
     names = folder_names(given) if len(given) > 1 else ("",)
+    paths = []
     with new_folder(folder, overwrite) as place:
-        for name, written in zip(names, objects, strict=True):
+        for name, written in zip(names, case.objects(image, readings), strict=True):
             write_files(place / name, {Path(file).name: data for file, data in written.files.items()})
-    return [Path(folder) / name / f"{kind}.dcm" for name, one in zip(names, objects, strict=True) for kind in one.kinds]
+            paths += [Path(folder) / name / f"{kind}.dcm" for kind in written.kinds]
+    return paths
 
 
 def _one(
@@ -163,12 +166,15 @@ def _one(
     watch.step(source.name, "writing")
     readings = [interpret(one.explanation, image) for one in found]
     cards = [one.card for one in found]
-    objects = case.objects(image, readings, cards)
     done = []
-    for one, written in zip(found, objects, strict=True):
-        name = f"{one.case}/{one.folder.name}"
-        files = {f"{name}/{Path(file).name}": data for file, data in written.files.items()}
-        write_files(place, files)
-        done.append(ExportedMap(one.case, out / name, written.sentence, tuple(f"{k}.dcm" for k in written.kinds)))
+    try:
+        for one, written in zip(found, case.objects(image, readings, cards), strict=True):
+            name = f"{one.case}/{one.folder.name}"
+            write_files(place, {f"{name}/{Path(file).name}": data for file, data in written.files.items()})
+            done.append(ExportedMap(one.case, out / name, written.sentence, tuple(f"{k}.dcm" for k in written.kinds)))
+    except SaliscopeError:
+        for case_name in {one.case for one in found}:
+            shutil.rmtree(place / case_name, ignore_errors=True)
+        raise
     watch.done(source.name, "; ".join(d.sentence for d in done))
     return done

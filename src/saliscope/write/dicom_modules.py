@@ -37,7 +37,7 @@ def _radiograph(ds: Dataset) -> None:
     ds.ImageType = ["ORIGINAL", "PRIMARY"]
     ds.PresentationIntentType = "FOR PRESENTATION"
     ds.BodyPartExamined, ds.ImageLaterality = "CHEST", "U"
-    ds.AnatomicRegionSequence = Sequence([_code("51185008", "SCT", "Chest")])
+    ds.AnatomicRegionSequence = Sequence([code_item("51185008", "SCT", "Chest")])
     ds.AcquisitionContextSequence = Sequence()
     ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", -1
     ds.RescaleType, ds.PresentationLUTShape = "US", "IDENTITY"
@@ -75,7 +75,8 @@ def _capture(ds: Dataset) -> None:
     ds.BurnedInAnnotation = "NO"
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def code_item(value: str, scheme: str, meaning: str) -> Dataset:
+    """Return a code as the item of a sequence (PS3.3 8.8)."""
     from pydicom import Dataset
 
     item = Dataset()

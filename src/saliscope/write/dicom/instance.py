@@ -8,6 +8,7 @@ from saliscope.write.dicom.kinds import KINDS, Kind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
 from saliscope.write.dicom.stamp import Stamp, version_of
+from saliscope.write.dicom_modules import code_item
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -50,7 +51,7 @@ def references(source: DicomSource) -> list[Dataset]:
     """Return an item for the source of each plane, in their order, with the purpose (PS3.3 C.7.6.1.1.4)."""
     items = [source.reference(plane) for plane in range(len(source.planes))]
     for item in items:
-        item.PurposeOfReferenceCodeSequence = [_purpose()]
+        item.PurposeOfReferenceCodeSequence = [code_item(*PURPOSE)]
     return items
 
 
@@ -70,11 +71,3 @@ def say_part(ds: Dataset, source: DicomSource) -> None:
         ds.BodyPartExamined = part
     if side in ("L", "R") or part not in UNPAIRED:
         ds.Laterality = side if side in ("L", "R") else ""
-
-
-def _purpose() -> Dataset:
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = PURPOSE
-    return item

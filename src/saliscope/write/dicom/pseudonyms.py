@@ -12,6 +12,7 @@ from uuid import UUID
 from saliscope.write.dicom.confidential import action_of
 from saliscope.write.dicom.source import DicomSource
 from saliscope.write.dicom.stamp import MANUFACTURER, face_may_show
+from saliscope.write.dicom_modules import code_item
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -78,7 +79,7 @@ class Pseudonyms:
         ds.PatientBirthDate, ds.PatientSex = "", ""
         ds.PatientIdentityRemoved = "YES"
         ds.DeidentificationMethod = ["PS3.15 Basic Application Level", "Confidentiality Profile, keyed pseudonyms"]
-        ds.DeidentificationMethodCodeSequence = [_code(value, meaning) for value, meaning in _METHODS]
+        ds.DeidentificationMethodCodeSequence = [code_item(value, "DCM", meaning) for value, meaning in _METHODS]
         ds.LongitudinalTemporalInformationModified = "REMOVED"
         meta = ds.file_meta
         for keyword in [e.keyword for e in meta if e.tag.element > 0x0013]:
@@ -211,11 +212,3 @@ def _names_somebody(item: Dataset) -> bool:
     if str(item.get("ValueType", "")) == "PNAME":
         return True
     return bool(concept) and str(concept[0].get("CodeValue", "")) in _NAMING_CONCEPTS
-
-
-def _code(value: str, meaning: str) -> Dataset:
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
-    return item

@@ -11,6 +11,7 @@ from uuid import uuid5
 
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
+from saliscope.write.dicom_modules import code_item
 from saliscope.write.image_dicom import NAMESPACE
 
 if TYPE_CHECKING:
@@ -187,9 +188,6 @@ def _equipment(result: Result, at: datetime) -> list[Dataset]:
     ours.SoftwareVersions = version_of(result)
     ours.ContributionDescription = clipped(f"Explained the network by {p.method}; view SHA-256 {p.view}", 1024)
     for item in (network, ours):
-        purpose = Dataset()
-        purpose.CodeValue, purpose.CodingSchemeDesignator = "109102", "DCM"
-        purpose.CodeMeaning = "Processing Equipment"
-        item.PurposeOfReferenceCodeSequence = [purpose]
+        item.PurposeOfReferenceCodeSequence = [code_item("109102", "DCM", "Processing Equipment")]
         item.ContributionDateTime = at.strftime(_MOMENT)
     return [network, ours]
