@@ -245,6 +245,13 @@ def test_numbers_that_mean_nothing(tags: dict[str, Any], make) -> None:
         assert all(0 < s < 1e7 for s in found.geometry.spacing)
 
 
+def test_numbers_that_mean_nothing_are_not_believed_and_the_image_is_read(make) -> None:
+    far = read(make(PixelSpacing=["1e300", "1e300"]))
+    assert far.geometry.unit == "px"
+    assert any("PixelSpacing" in note and "not believed" in note for note in far.notes)
+    assert np.abs(read(make(ImagePositionPatient=["1e300", "0", "0"])).geometry.affine).max() < 1e6
+
+
 def test_a_grid_that_is_none_is_a_fault_of_the_file() -> None:
     with (
         pytest.raises(UnreadableFile, match=r"a\.dcm: a flat grid; expected a volume"),
