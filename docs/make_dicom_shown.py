@@ -33,8 +33,8 @@ Written by `docs/make_dicom_shown.py`: a chest radiograph and a CT, both drawn b
 Grad-CAM for networks trained on such drawings, written as every kind of object, and sent to an Orthanc {version} by
 STOW-RS. Below is what it drew (`/instances/.../preview`; of a volume the plane on which the map sums to most), or the
 status of its answer: 415 where it draws nothing. It applies no palette, no presentation state and no transparency. What
-other viewers show stands in the [conformance statement](../reference/conformance.md); that table is from their
-documents, this page is measured.
+other viewers show stands in the [conformance statement](../reference/conformance.md); [OHIF](dicom-in-ohif.md) was
+looked at, for the others it is from their documents.
 """
 
 

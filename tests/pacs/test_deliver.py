@@ -162,6 +162,19 @@ def test_a_peer_that_does_not_say_now_is_asked_again_and_only_the_last_try_sends
     assert queue.counts()["total_sent_again"] == 1
 
 
+def test_a_peer_that_does_not_say_is_asked_once_for_all(queue: Queue, tmp_path: Path, clock: Clock) -> None:
+    """Each question to a peer that hangs takes minutes, in which nothing goes to the others."""
+    owe(queue, tmp_path, 1, 2, 3)
+    with recording(after=lambda event, n: event.assoc.abort(), find_status=0xA700) as seen:
+        to = config(tmp_path, seen.port)
+        run(queue, to, clock)
+        assert queue.counts()["owed_unsure"] == 3
+        clock.now += 3600
+        assert run(queue, to, clock) == 3
+        assert (len(seen.order), seen.queries) == (3, 1)
+    assert (queue.counts()["owed_unsure"], queue.counts()["owed_waiting"]) == (3, 3)
+
+
 def test_doubt_stays_while_the_peer_is_away(queue: Queue, tmp_path: Path, clock: Clock) -> None:
     owe(queue, tmp_path, 1)
     with recording(after=lambda event, n: event.assoc.abort()) as seen:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
-from threading import Event
+from threading import Event, get_ident
 
 import pydicom
 import pytest
@@ -14,10 +15,12 @@ from pydicom.uid import generate_uid
 
 from dicom_cases import write_source
 from dicom_tools import Orthanc, free_port, orthanc
-from saliscope.core.errors import SaliscopeError
+from saliscope.core.errors import PacsError, SaliscopeError
 from saliscope.pacs.config import Config
-from saliscope.pacs.queue import Queue
-from saliscope.study.service import serve
+from saliscope.pacs.queue import Queue, Received
+from saliscope.study import service
+from saliscope.study.explaining import Stopped
+from saliscope.study.service import FAILED_KEPT, serve, tidied
 
 __all__ = ["orthanc"]
 
@@ -96,9 +99,10 @@ def test_a_study_that_fails_is_told_and_the_next_is_explained(tmp_path: Path) ->
         assert stored(config, [broken, good]) == [0, 0]
         assert until(lambda: any("not explained, given up" in x for x in lines)), lines
         assert until(lambda: any("images 1" in x for x in lines)), lines
-        assert until(lambda: any("tried" in x for x in lines)), lines
+        assert until(lambda: any("tried" in x and "; archive: no connection" in x for x in lines)), lines
         assert health(config)["counts"]["studies_failed"] == 1
         assert health(config)["counts"]["owed_waiting"] > 0, "an archive that is down loses nothing"
+        assert not list((config.node.folder / "work").iterdir()), "what is given up leaves no patients' data half done"
 
 
 def test_a_stopped_node_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -110,14 +114,109 @@ def test_a_stopped_node_goes_on_where_it_was(tmp_path: Path) -> None:
         assert until(lambda: sum("images 1" in x for x in lines) == 2, 30), lines
 
 
-@pytest.mark.parametrize("wrong", ["nothing-such", "grad-can"])
-def test_a_rule_that_cannot_work_keeps_the_node_from_starting(tmp_path: Path, wrong: str) -> None:
-    was = "spot-finder" if wrong == "nothing-such" else "grad-cam"
+@pytest.mark.parametrize(
+    ("was", "wrong"), [("spot-finder", "nothing-such"), ("grad-cam", "grad-can"), ("top", "spott")]
+)
+def test_a_rule_that_cannot_work_keeps_the_node_from_starting(tmp_path: Path, was: str, wrong: str) -> None:
     path = configured(tmp_path / "node", dicom_archive(1), rules=RULES.replace(f'"{was}"', f'"{wrong}"'))
     config = Config.read(path)
     with pytest.raises(SaliscopeError, match=wrong):
         serve(config, lambda _: None, Event())
     assert not list(config.node.folder.glob("owner-*"))
+
+
+def test_a_rule_that_fails_keeps_back_nothing_of_the_others(tmp_path: Path) -> None:
+    broken, good = pictures(tmp_path / "in", 2)
+    bad, other = pydicom.dcmread(broken), pydicom.dcmread(good)
+    bad.PixelData = bad.PixelData[:100]
+    bad.save_as(broken)
+    other.Modality, other.StudyInstanceUID = "DX", bad.StudyInstanceUID
+    other.save_as(good)
+    one = "[[rules]]" + RULES.rpartition("[[rules]]")[2]
+    words = one.replace('"CR", "DX"', '"CR"') + one.replace('"CR", "DX"', '"DX"').replace('"pictures"', '"others"')
+    path = configured(tmp_path / "node", dicom_archive(free_port()), rules=words)
+    with served(path) as (config, lines):
+        assert stored(config, [broken, good]) == [0, 0]
+        assert until(lambda: any("rule others: images 1" in x for x in lines)), lines
+        told = health(config)
+    assert any("rule pictures: InputError: no image was explained" in x for x in lines), lines
+    assert (told["counts"]["studies_explained"], told["counts"]["studies_failed"]) == (1, 0)
+    assert told["counts"]["owed_waiting"] + told["counts"]["owed_sending"] == 3
+    assert any("rule pictures" in error["why"] for error in told["errors"]), "what went wrong is told by status too"
+
+
+def test_a_localizer_is_left(tmp_path: Path) -> None:
+    (file,) = pictures(tmp_path / "in", 1)
+    ds = pydicom.dcmread(file)
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    ds.save_as(file)
+    with served(configured(tmp_path / "node", dicom_archive(1))) as (config, lines):
+        assert stored(config, [file]) == [0]
+        assert until(lambda: any("1 series for planning only" in x for x in lines)), lines
+
+
+def test_a_second_node_in_a_folder_is_refused_and_removes_nothing(tmp_path: Path) -> None:
+    path = configured(tmp_path / "node", dicom_archive(1))
+    other = Config.read(configured(tmp_path / "node", dicom_archive(1)))
+    with served(path) as (config, _):
+        left = [config.node.folder / name for name in ("results/y.dcm", "incoming/z.part", "work/w/run.json")]
+        for file in left:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"in work")
+        with pytest.raises(PacsError, match="another node runs"):
+            serve(other, lambda _: None, Event())
+        assert all(file.is_file() for file in left)
+
+
+def test_a_signal_in_the_waiting_thread_cannot_lock_it_up(tmp_path: Path) -> None:
+    """The handler of SIGTERM runs in the thread that serves, where a lock that is held there is never free."""
+    serving = get_ident()
+
+    class Watched(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert get_ident() != serving, "the lock of the event is held by the thread that handles signals"
+            return super().wait(timeout)
+
+    stop = Watched()
+    config = Config.read(configured(tmp_path / "node", dicom_archive(1)))
+    assert serve(config, lambda line: stop.set() if "listens" in line else None, stop)
+
+
+def test_what_keeps_going_wrong_is_one_line_and_tried_less_often() -> None:
+    lines, waits, faults = list[str](), list[float](), iter([*["away"] * 9, "full", None])
+
+    class Pauses(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return False
+
+    def work() -> bool:
+        fault = next(faults, "over")
+        if fault == "over":
+            raise Stopped
+        if fault:
+            raise PacsError(fault, do="Look")
+        return False
+
+    service._over_and_over(work, Pauses(), lines.append)
+    assert [x.partition(": ")[2].split(".")[0] for x in lines] == ["away", "full"]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30, 0.25]
+
+
+def test_what_failed_is_removed_too_but_later(tmp_path: Path) -> None:
+    day = 86400.0
+    queue = Queue.opened(tmp_path / "spool", lambda: 0.0)
+    path = tmp_path / "spool" / "one.dcm"
+    path.write_bytes(b"a")
+    queue.received(Received("1.2.3", "1.2.840.10008.5.1.4.1.1.2", "1.2", "1.2.1", path, sha256(b"a").hexdigest(), "x"))
+    study = queue.due(0.0, 0.0)
+    assert study is not None
+    queue.not_explained(study, "no", None)
+    assert tidied(queue, 7, 8 * day) == []
+    assert path.exists()
+    assert tidied(queue, 7, (FAILED_KEPT * 7 + 1) * day) == [(1, FAILED_KEPT * 7)]
+    assert not path.exists()
+    queue.close()
 
 
 def test_what_a_kill_left_between_a_file_and_its_record_is_removed(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def deliver(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Objects on their way to one peer; `again` are those that it may have had before."""
+    """Objects on their way to one peer; `again` are those that it may have had before, `silent` if it does not say."""
 
     queue: Queue
     config: Config
@@ -58,6 +58,7 @@ class _Batch:
     clock: Callable[[], float]
     marked: set[int] = field(default_factory=set)
     again: set[int] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
 
     def goes(self, peer: Peer, one: Owed) -> bool:
         """Return whether an object is to be sent now; one that is not is marked."""
@@ -109,6 +110,12 @@ class _Batch:
             it = identity(one.path)
         except PacsError:
             return False  # sending it will say what is wrong
+        if peer.name in self.silent:
+            return None  # asked for each object, a peer that hangs would hold up all others for an hour
         if isinstance(peer, DicomPeer):
-            return find.holds(self.config.node, peer, it.sop_uid, it.study_uid, it.series_uid, self.waits)
-        return web.holds(peer, it.sop_uid, it.study_uid, it.series_uid)
+            held = find.holds(self.config.node, peer, it.sop_uid, it.study_uid, it.series_uid, self.waits)
+        else:
+            held = web.holds(peer, it.sop_uid, it.study_uid, it.series_uid)
+        if held is None:
+            self.silent.add(peer.name)
+        return held

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +13,7 @@ from typing import Any, Self
 from saliscope.core.errors import PacsError
 
 _PREFIX, _SUFFIX = "owner-", ".lock"
+_NODE = "node.lock"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,25 @@ class Owner:
         """Drop the lock: what is still claimed counts as interrupted."""
         _path(self.folder, self.name).unlink(missing_ok=True)
         os.close(self.lock)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for the one node that runs in it while the block runs; raises PacsError where another does."""
+    fcntl = _fcntl()
+    lock = os.open(folder / _NODE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PacsError(
+                f"{folder}, in which another node runs",
+                expected="a folder of its own for each node",
+                do="End that one, or give another node.folder",
+            ) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def sweep(folder: Path) -> None:

@@ -122,8 +122,8 @@ class Queue:
         objects = tuple(_object(o) for o in found)
         return Study(uid, objects, tuple(fresh), row["tries"], claim, found[-1]["seq"])
 
-    def explained(self, study: Study, owed: Sequence[Owed], note: str = "") -> None:
-        """Keep that a study is explained and what is owed to whom, both or neither.
+    def explained(self, study: Study, owed: Sequence[Owed], note: str = "", wrong: Sequence[str] = ()) -> None:
+        """Keep that a study is explained, what is owed to whom, and what of it went wrong, all or nothing.
 
         The files owed are flushed to the disk first. What was sent before under the same UID is not owed again.
         Raises PacsError where a file cannot be read, or where the claim is no longer ours.
@@ -141,6 +141,8 @@ class Queue:
                 " THEN 'waiting' ELSE 'explained' END WHERE study_uid = ?",
                 (without_uids(note), study.last, now, study.last, study.study_uid),
             )
+            for why in wrong:
+                self._note(db, Noted(now, "explain", "", why))
             count(db, "explained")
 
     def not_explained(self, study: Study, why: str, retry_at: float | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from saliscope.core.errors import InputError, SaliscopeError
+from saliscope.core.target_words import choose
 from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.pacs.config import Config, Rule
@@ -70,7 +71,10 @@ class Prepared:
 
 
 def prepared(rules: Sequence[Rule], told: Told) -> dict[str, Prepared]:
-    """Return the rules made ready, by name, each network loaded once; raises SaliscopeError for what is not there."""
+    """Return the rules made ready, by name, each network loaded once; raises SaliscopeError for what is not there.
+
+    What a rule asks of a network whose labels are known must be one of them.
+    """
     networks: dict[str, Network] = {}
     found = {}
     for rule in rules:
@@ -80,7 +84,10 @@ def prepared(rules: Sequence[Rule], told: Told) -> dict[str, Prepared]:
             networks[rule.model] = load(rule.model)
             if networks[rule.model].warning:
                 told(f"warning: {rule.model}: {networks[rule.model].warning}")
-        found[rule.name] = Prepared(rule, plan, networks[rule.model], DicomPlan(rule.profile), _examiner(rule))
+        network = networks[rule.model]
+        if network.labels:
+            choose(rule.target, network.labels, network.kind)
+        found[rule.name] = Prepared(rule, plan, network, DicomPlan(rule.profile), _examiner(rule))
     return found
 
 
@@ -111,7 +118,7 @@ class Explaining:
             return False
         name = keyed("study", study.study_uid, self.key)
         try:
-            owed, note = self._owed(study, name)
+            owed, note, wrong = self._owed(study, name)
         except InputError as error:
             self._failed(study, name, error, again=False)
         except (SaliscopeError, OSError, MemoryError) as error:
@@ -119,27 +126,42 @@ class Explaining:
         except Exception as error:  # noqa: BLE001 - one study that breaks something must not end the others
             self._failed(study, name, error, again=True)
         else:
-            self.queue.explained(study, owed, note)
+            self.queue.explained(study, owed, note, wrong)
             self.told(f"{name}: {note}")
             shutil.rmtree(self._work(study), ignore_errors=True)
         return True
 
-    def _owed(self, study: Study, name: str) -> tuple[list[Owed], str]:
-        """Return what is owed of a study to whom, and in words what was done."""
+    def _owed(self, study: Study, name: str) -> tuple[list[Owed], str, list[str]]:
+        """Return what is owed of a study to whom, in words what was done, and what of it went wrong.
+
+        A rule that cannot work on it, at once or to the last try, does not keep back the results of the others.
+        """
         todo = routed(study, self.config.rules)
         owed: list[Owed] = []
-        said = []
+        said, wrong, errors = [], [], []
         for task in todo.tasks:
             self.told(f"{name}: explaining {len(task.paths)} objects by rule {task.rule.name}")
-            outcome = self._run(task, study)
-            results = _kept(outcome, self.config.node.folder / RESULTS)
+            try:
+                outcome = self._run(task, study)
+                results = _kept(outcome, self.config.node.folder / RESULTS)
+            except Exception as error:
+                if not isinstance(error, InputError) and study.tries + 1 < TRIES:
+                    raise
+                errors.append(error)
+                wrong.append(f"rule {task.rule.name}: {_why(error)}")
+                said.append(wrong[-1])
+                continue
             owed += [Owed(uid, kind, path, peer) for uid, kind, path in results for peer in task.rule.send_to]
             failed = f", {len(outcome.failures)} images failed ({_kinds(outcome)})" if outcome.failures else ""
             to = ", ".join(task.rule.send_to)
             written = "; ".join(dict.fromkeys(line for case in outcome.cases for line in case.dicom))
             said.append(f"rule {task.rule.name}: images {len(outcome.cases)}, objects {len(results)} for {to}{failed}")
             said.append(written)
-        return owed, "; ".join([*said, *([todo.sentence] if todo.sentence else [])]) or "nothing new in it"
+            wrong += [f"rule {task.rule.name}{failed}"] if failed else []
+        if errors and len(errors) == len(todo.tasks):
+            raise errors[0]
+        note = "; ".join([*said, *([todo.sentence] if todo.sentence else [])]) or "nothing new in it"
+        return owed, note, wrong
 
     def _run(self, task: Task, study: Study) -> Outcome:
         ready = self.rules[task.rule.name]
@@ -157,10 +179,11 @@ class Explaining:
         return outcome
 
     def _failed(self, study: Study, name: str, error: BaseException, *, again: bool) -> None:
-        kind = type(error).__name__
-        why = f"{kind}: {error}" if isinstance(error, SaliscopeError) else kind
+        why = _why(error)
         at = retry_at(study.tries + 1, time.time(), most=TRIES) if again else None
         self.queue.not_explained(study, why, at)
+        if at is None:
+            shutil.rmtree(self._work(study), ignore_errors=True)
         self.told(f"{name}: not explained, {'to be tried again' if at else 'given up'}: {why}")
 
     def _work(self, study: Study) -> Path:
@@ -186,6 +209,12 @@ def _kept(outcome: Outcome, folder: Path) -> list[tuple[str, str, Path]]:
                     shutil.copyfile(path, place)
                 found.append((uid, str(meta.MediaStorageSOPClassUID), place))
     return found
+
+
+def _why(error: BaseException) -> str:
+    """Return what went wrong without what a stranger's bytes may put into a message that is not ours."""
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, SaliscopeError) else kind
 
 
 def _kinds(outcome: Outcome) -> str:

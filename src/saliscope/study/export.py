@@ -91,7 +91,7 @@ def export(
                 watch.failed(str(source.paths[0]), str(error))
         for missing in maps.values():
             absent = InputError(
-                f"{missing[0].case}: its image is not among those given",
+                "its image is not among those given",
                 expected="the very files that were explained",
                 do="Name the images, or the folder that they lie in, behind the folder of the run",
             )

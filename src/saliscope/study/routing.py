@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 _TAGS = (
     "Modality", "BodyPartExamined", "SeriesDescription", "Manufacturer", "ManufacturerModelName",
-    "ContributingEquipmentSequence",
+    "ContributingEquipmentSequence", "ImageType",
 )  # fmt: skip
-OURS, NO_RULE, UNREADABLE = "made by saliscope", "fits no rule", "cannot be read"
+OURS, NO_RULE, UNREADABLE, LOCALIZER = "made by saliscope", "fits no rule", "cannot be read", "for planning only"
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a study: what rules ask about, whether saliscope made it, its files."""
+    """One series of a study: what rules ask about, whether saliscope made it or it is a localizer, its files."""
 
     modality: str
     body_part: str
     description: str
     ours: bool
+    localizer: bool
     paths: tuple[Path, ...]
 
 
@@ -72,9 +73,11 @@ def series_of(objects: Sequence[Received]) -> Series | None:
         ds = dcmread(objects[0].path, stop_before_pixels=True, specific_tags=list(_TAGS))
         words = [str(ds.get(tag, "") or "").strip() for tag in _TAGS[:3]]
         ours = made_here(ds)
+        kind = ds.get("ImageType")
+        localizer = "LOCALIZER" in ([kind] if isinstance(kind, str) else list(kind or ()))  # PS3.3 C.8.2.1.1.1
     except Exception:  # noqa: BLE001 - a header that breaks the parser is one that cannot be read, whatever breaks
         return None
-    return Series(words[0], words[1], words[2], ours, tuple(o.path for o in objects))
+    return Series(words[0], words[1], words[2], ours, localizer, tuple(o.path for o in objects))
 
 
 def made_here(ds: Dataset) -> bool:
@@ -91,6 +94,8 @@ def _placed(series: Series | None, rules: Sequence[Rule], tasks: dict[str, tuple
         return UNREADABLE
     if series.ours:
         return OURS
+    if series.localizer:
+        return LOCALIZER
     for rule in rules:
         if rule.fits(series.modality, series.body_part, series.description):
             tasks.setdefault(rule.name, (rule, []))[1].extend(series.paths)

@@ -14,13 +14,16 @@ from saliscope.pacs.config import Config
 from saliscope.pacs.deliver import deliver
 from saliscope.pacs.health import endpoint, of_queue
 from saliscope.pacs.intake import OBJECTS
+from saliscope.pacs.owners import alone
 from saliscope.pacs.queue import Queue
 from saliscope.pacs.receive import Receiver
 from saliscope.pacs.watch import Watcher
 from saliscope.study.explaining import RESULTS, WORK, Explaining, Stopped, Told, prepared
 
 _DAY_S, _HOUR_S = 86400.0, 3600.0
-_PAUSE_S = 0.25
+#: What failed or was given up waits for a person so many times as long as what is done: but not for ever.
+FAILED_KEPT = 4
+_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 _GRACE_S = 5.0
 
 
@@ -33,6 +36,7 @@ def serve(config: Config, told: Told, stop: Event, watch: str = "") -> bool:
     queue = Queue.opened(config.node.folder)
     with ExitStack() as open_until_end:
         open_until_end.callback(queue.close)
+        open_until_end.enter_context(alone(config.node.folder))  # what is swept would else be another node's work
         swept(config.node.folder, queue)
         works = _works(config, Explaining(config, queue, rules, told, stop), watch)
         workers = [
@@ -43,8 +47,9 @@ def serve(config: Config, told: Told, stop: Event, watch: str = "") -> bool:
         for worker in workers:
             worker.start()
         told(f"{config.node.ae_title} listens on {config.node.host}:{config.node.port}")
-        while not stop.wait(_PAUSE_S):
-            pass
+        # Not stop.wait: a signal's handler that sets it in this thread would wait for ever for the lock held here.
+        while not stop.is_set():
+            time.sleep(_PAUSE_S)
         told("ending")
         until = time.monotonic() + _GRACE_S
         for worker in workers:
@@ -66,20 +71,26 @@ def swept(folder: Path, queue: Queue) -> int:
 
 
 def _over_and_over(work: Callable[[], bool], stop: Event, told: Told) -> None:
-    """Do a work until the end, at once again while there is some; a fault of ours is told and not the end."""
+    """Do a work until the end, at once again while there is some; a fault of ours is told and not the end.
+
+    What keeps going wrong in the same way is told once, and tried less and less often.
+    """
+    said, pause = "", _PAUSE_S
     while not stop.is_set():
+        busy, wrong = False, ""
         try:
             busy = work()
         except Stopped:
             return
         except PacsError as error:
-            told(f"the queue or a peer: {error}")
-            busy = False
+            wrong = f"the queue or a peer: {error}"
         except Exception as error:  # noqa: BLE001 - a node that ends at the first surprise is no node
-            told(f"a fault of saliscope's own: {type(error).__name__}")
-            busy = False
+            wrong = f"a fault of saliscope's own: {type(error).__name__}"
+        if wrong and wrong != said:
+            told(wrong)
+        said, pause = wrong, min(2 * pause, _LONGEST_PAUSE_S) if wrong else _PAUSE_S
         if not busy:
-            stop.wait(_PAUSE_S)
+            stop.wait(pause)
 
 
 def _heard(config: Config, queue: Queue, told: Told, alive: Callable[[], bool], open_until_end: ExitStack) -> None:
@@ -93,11 +104,17 @@ def _works(config: Config, explaining: Explaining, watch: str) -> dict[str, Call
     """Return what goes on beside receiving, by name, each in a thread of its own."""
     queue, told, stop = explaining.queue, explaining.told, explaining.stop
 
+    failed = queue.counts()["total_errors_send"]
+
     def send() -> bool:
+        nonlocal failed
         tried = deliver(queue, config, stop=stop.is_set)
         if tried:
             counts = queue.counts()
-            told(f"{tried} objects tried; {counts['total_sent']} sent so far, {counts['owed_waiting']} waiting")
+            wrong = queue.errors(1) if counts["total_errors_send"] > failed else []
+            failed = counts["total_errors_send"]
+            why = "".join(f"; {one.peer}: {one.why}" for one in wrong if one.doing == "send")
+            told(f"{tried} objects tried; {counts['total_sent']} sent so far, {counts['owed_waiting']} waiting{why}")
         return tried > 0
 
     next_at = 0.0
@@ -106,14 +123,23 @@ def _works(config: Config, explaining: Explaining, watch: str) -> dict[str, Call
         nonlocal next_at
         if time.monotonic() >= next_at:
             next_at = time.monotonic() + _HOUR_S
-            if gone := queue.forget(time.time() - config.node.keep_days * _DAY_S):
-                told(f"{gone} studies removed after {config.node.keep_days} days")
+            for gone, days in tidied(queue, config.node.keep_days, time.time()):
+                told(f"{gone} studies removed after {days} days")
         return False
 
     works = {"explaining": explaining.next, "sending": send, "tidying": tidy}
     if watch:
         works["watching"] = Watcher.of(watch, config, queue, lambda uid: known(queue, uid), told).next
     return works
+
+
+def tidied(queue: Queue, keep_days: float, now: float) -> list[tuple[int, float]]:
+    """Remove the studies that are done and old, later those that failed too; return how many after which days."""
+    found = []
+    for days, failed in ((keep_days, False), (FAILED_KEPT * keep_days, True)):
+        if gone := queue.forget(now - days * _DAY_S, failed=failed):
+            found.append((gone, days))
+    return found
 
 
 def known(queue: Queue, sop_uid: str) -> bool:

@@ -192,7 +192,7 @@ def test_of_several_lines_around_a_region_the_widest_is_kept_and_the_others_are_
 
 @pytest.mark.parametrize("only", [None, 1], ids=["all regions", "one region"])
 @pytest.mark.parametrize("kind", ["ct", "dx"])
-def test_regions_are_the_segments_where_there_is_a_segmentation(
+def test_regions_without_lines_are_the_segments_where_there_is_a_segmentation(
     kind: str, only: int | None, case: Callable[[str], Case]
 ) -> None:
     """One segment alone, named in the shared group as highdicom writes it, is where its version 0.28.2 fails."""
@@ -200,6 +200,7 @@ def test_regions_are_the_segments_where_there_is_a_segmentation(
     if only is not None:
         reading = {**result.reading, "regions": [r for r in result.reading["regions"] if r["number"] == only]}
         result = replace(result, reading=reading, labels=np.where(result.labels == only, result.labels, 0))
+    result = replace(result, outlines=tuple)
     seg = segmentation(result, source, stamp(), {})
     if only is not None:
         shared = seg.SharedFunctionalGroupsSequence[0]
@@ -222,6 +223,23 @@ def test_regions_are_the_segments_where_there_is_a_segmentation(
     planes = {source.of_plane(p).SOPInstanceUID for p in np.flatnonzero(result.labels.any((-1, -2)))}
     assert images - {seg.SOPInstanceUID} == (planes if result.volume else {source.first.SOPInstanceUID})
     assert complaints(encoded(ds), "structured-report") == []
+
+
+@pytest.mark.parametrize("kind", ["ct", "dx"])
+def test_every_group_of_measurements_has_a_line_and_bears_the_name_of_its_segment(
+    kind: str, case: Callable[[str], Case]
+) -> None:
+    """OHIF 3.13 opens an empty view where one group has none: what has no place stands elsewhere."""
+    result, source = case(kind)
+    seg = segmentation(result, source, stamp(), {})
+    ds = report((result, source), {"segmentation": seg})
+    groups = [i for i in walk(ds) if _name(i) == "Measurement Group"]
+    assert len(groups) == len(result.reading["regions"])
+    for group in groups:
+        assert [i for i in walk(group) if i.ValueType == "SCOORD"]
+    named = {i.UID for group in groups for i in walk(group) if _name(i) == "Tracking Unique Identifier"}
+    assert named == {segment.TrackingUID for segment in seg.SegmentSequence}
+    assert numbers(ds, "Probability")
 
 
 def test_a_region_without_lines_is_that_of_its_source_images(case: Callable[[str], Case]) -> None:

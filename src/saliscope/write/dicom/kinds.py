@@ -13,7 +13,8 @@ Kind = Literal[
     "parametric-map-16", "pseudo-color", "blending", "pdf",
 ]  # fmt: skip
 Dimensions = Literal["2D", "volume"]
-#: Who shows results, in the order of the table; what is said of each is read in its own documents unless "measured".
+#: Who shows results, in the order of the table. OHIF was looked at (docs/explanation/dicom-in-ohif.md); what is said of
+#: the others is read in their own documents.
 VIEWERS = ("classic PACS", "OHIF", "Weasis", "3D Slicer")
 
 
@@ -76,7 +77,7 @@ KINDS: Mapping[str, ObjectKind] = {
             "the map: raw signed values on the image's own grid",
             1,
             "parametric_map:parametric_map",
-            _shown("stored; few show it", "volumes: coloured overlay", "shown", "by QuantitativeReporting"),
+            _shown("stored; few show it", "volumes: coloured overlay, faint", "shown", "by QuantitativeReporting"),
         ),
         ObjectKind(
             "parametric-map-16",
@@ -86,7 +87,7 @@ KINDS: Mapping[str, ObjectKind] = {
             "the map in steps of 1/65535 of its range, with the slope back to its values",
             2,
             "parametric_map:parametric_map_16",
-            _shown("grey, where it is shown", "volumes: coloured overlay", "shown", "by QuantitativeReporting"),
+            _shown("grey, where it is shown", "drawn wrong: send the 32-bit map", "shown", "by QuantitativeReporting"),
         ),
         ObjectKind(
             "segmentation",
@@ -96,7 +97,7 @@ KINDS: Mapping[str, ObjectKind] = {
             "the listed regions: the smallest area that holds half of the positive attribution",
             3,
             "segmentation:segmentation",
-            _shown("many show it", "overlay to switch on and off", "shown", "by QuantitativeReporting"),
+            _shown("many show it", "volumes: overlay; of 2D it breaks the page", "shown", "by QuantitativeReporting"),
         ),
         ObjectKind(
             "presentation-state",
@@ -149,7 +150,7 @@ KINDS: Mapping[str, ObjectKind] = {
             "prediction, method, regions with their shares, the card's state, and references to the other objects",
             8,
             "structured_report:structured_report",
-            _shown("stored; some show it", "measurements, in part", "listed", "by QuantitativeReporting"),
+            _shown("stored; some show it", "outlines with numbers", "listed", "by QuantitativeReporting"),
             ("segmentation", "parametric-map", "parametric-map-16", "secondary-capture"),
             draws_map=False,
         ),
@@ -166,8 +167,8 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "ohif-2d",
-            "radiographs and ultrasound in OHIF, which shows no parametric map without a volume",
-            ("secondary-capture", "segmentation", "structured-report"),
+            "radiographs and ultrasound in OHIF, which shows maps and segmentations of volumes only",
+            ("secondary-capture", "structured-report"),
             ("2D",),
         ),
         Profile(

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from saliscope.core.prediction import Prediction
+from saliscope.write.dicom.quantity import explanation_code
 from saliscope.write.dicom.result import Result
-from saliscope.write.dicom.sr_codes import container, measured, number, printable, text, tracked
-from saliscope.write.dicom.stamp import MANUFACTURER, Stamp, derivation, version_of
+from saliscope.write.dicom.sr_codes import code, container, measured, number, printable, text
+from saliscope.write.dicom.stamp import MANUFACTURER, derivation, version_of
 
 if TYPE_CHECKING:
     from highdicom.sr import AlgorithmIdentification
@@ -47,22 +48,34 @@ def summary(result: Result) -> Any:
 
 
 def evaluations(result: Result) -> Any:
-    """Return in sentences what is explained and how."""
+    """Return what is explained and how: which kind of map, by which algorithm with which parameters."""
+    from highdicom.sr import CodeContentItem
+
     e = result.explanation
-    items = [text("answer", e.target), text("method", derivation(result))]
+    kind = CodeContentItem(code("visual-explanation"), explanation_code(result), "CONTAINS")
+    items = [*explainer(result), kind, text("answer", e.target), text("method", derivation(result))]
     items += [text("calibration", sentence) for sentence in _calibration(e.prediction)]
     more = len(e.prediction.labels) - len(listed(e.prediction, e.target))
     items += [text("not-listed", f"{more} weaker answers of the network")] if more else []
     return container("qualitative", items)
 
 
-def answer_groups(result: Result, stamp: Stamp) -> list[Any]:
-    """Return a measurement group (TID 1501) for each listed answer of the network, the explained one first.
+def answers(result: Result) -> Any:
+    """Return the listed answers of the network as numbers with their sentences, the explained one first.
 
     A target that is no label is explained by its sentence in the summary: it has no number of its own.
     """
-    e = result.explanation
-    return [_group(result, stamp, i) for i in listed(e.prediction, e.target)]
+    prediction = result.explanation.prediction
+    items: list[Any] = list(network(result))
+    for i in listed(prediction, result.explanation.target):
+        name, value, unit = _number(prediction, i)
+        sentence = prediction.sentence(prediction.labels[i])
+        if math.isfinite(value):
+            told = [text("predicted", sentence, "HAS PROPERTIES"), *_limits(prediction, i)]
+            items += measured(name, value, unit, properties=told)
+        else:
+            items.append(text("predicted", sentence))
+    return container("answers", items)
 
 
 def listed(prediction: Prediction, target: str) -> list[int]:
@@ -90,23 +103,6 @@ def explainer(result: Result) -> AlgorithmIdentification:
     return AlgorithmIdentification(
         MANUFACTURER, version_of(result), [printable(s) for s in said], manufacturer=MANUFACTURER
     )
-
-
-def _group(result: Result, stamp: Stamp, i: int) -> Any:
-    from highdicom import sr
-
-    prediction = result.explanation.prediction
-    label = prediction.labels[i]
-    name, value, unit = _number(prediction, i)
-    measurements = [measured(name, value, unit, properties=_limits(prediction, i))] if math.isfinite(value) else []
-    uid = stamp.uid(result, "answer", str(i))
-    group = sr.MeasurementsAndQualitativeEvaluations(
-        sr.TrackingIdentifier(uid, tracked(f"Answer: {label}")),
-        algorithm_id=network(result),
-        measurements=measurements,
-    )
-    group[0].ContentSequence.append(text("predicted", prediction.sentence(label)))
-    return group
 
 
 def _number(prediction: Prediction, i: int) -> tuple[str, float, str]:

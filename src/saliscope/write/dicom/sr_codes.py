@@ -32,6 +32,7 @@ PRIVATE = {
     "caution": "Always to be kept in mind",
     "use": "Intended use",
     "answer": "Answer that is explained",
+    "answers": "Answers of the network",
     "predicted": "What the network said",
     "calibration": "Calibration of the network's numbers",
     "method": "How the map was made",

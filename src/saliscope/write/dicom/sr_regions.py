@@ -27,13 +27,12 @@ _SIZES = {"mm²": ("area", "mm2"), "ml": ("volume", "cm3")}
 def region_groups(result: Result, source: DicomSource, stamp: Stamp, segmentation: Dataset | None) -> list[Any]:
     """Return a measurement group for each listed region, in the order of the reading.
 
-    A region is that of the segmentation, if there is one (its elements are those that were measured), else its
-    outlines on the source, else the source images that it lies on.
+    A region is its outlines on the source, which viewers draw without another object; else that of the segmentation,
+    if there is one, else the source images that it lies on.
     """
     lines: dict[int, list[Outline]] = {}
-    if segmentation is None:
-        for line in result.outlines():
-            lines.setdefault(line.region, []).append(line)
+    for line in result.outlines():
+        lines.setdefault(line.region, []).append(line)
     return [
         _group(region, result, source, stamp, segmentation, lines.get(region["number"], []))
         for region in result.reading["regions"]
@@ -70,11 +69,11 @@ def _group(
     # The reading's own sentence of a region is not repeated: its centre counts along other axes than DICOM's.
     said = [text("place", region["place"]), text("centre", _centre(region, result, source))]
     planes = planes_of(result, region)
-    if segmentation is not None and segment is not None:
-        group = _of_segment(told, segmentation, int(segment.SegmentNumber), source, planes, volume=result.volume)
-    elif lines:
+    if lines:
         group, left = _of_lines(told, source, lines, volume=result.volume)
         said += left
+    elif segmentation is not None and segment is not None:
+        group = _of_segment(told, segmentation, int(segment.SegmentNumber), source, planes, volume=result.volume)
     else:
         images = [sr.SourceImageForMeasurementGroup(*_referred(source, p)) for p in planes]
         group = sr.MeasurementsAndQualitativeEvaluations(**told, source_images=images)

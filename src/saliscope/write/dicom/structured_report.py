@@ -14,7 +14,7 @@ from saliscope.write.dicom.kinds import KINDS
 from saliscope.write.dicom.quantity import explanation_code
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.sr_answer import answer_groups, evaluations, explainer, summary
+from saliscope.write.dicom.sr_answer import answers, evaluations, summary
 from saliscope.write.dicom.sr_codes import code, container, scheme, tracked
 from saliscope.write.dicom.sr_library import image_library
 from saliscope.write.dicom.sr_regions import region_groups
@@ -55,21 +55,20 @@ def structured_report(result: Result, source: DicomSource, stamp: Stamp, made: M
 def _content(result: Result, source: DicomSource, stamp: Stamp, made: Mapping[str, Dataset]) -> Any:
     from highdicom import sr
 
-    groups = answer_groups(result, stamp)
-    groups += [] if result.hidden else region_groups(result, source, stamp, made.get("segmentation"))
-    groups.append(_explanation(result, stamp))
+    groups = [] if result.hidden else region_groups(result, source, stamp, made.get("segmentation"))
     report = sr.MeasurementReport(
         observation_context=_observer(result),
         procedure_reported=code("procedure"),
-        imaging_measurements=groups,
+        imaging_measurements=groups or [_explanation(result, stamp)],
         title=code("report"),
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(code("english")),
     )
     items = report[0].ContentSequence
-    # What to rely on comes before everything that could be relied on.
+    # What to rely on comes before everything that could be relied on; what no place has stands in no group of
+    # measurements, because viewers look for the place of each (OHIF shows none of them where one has none).
     at = next(i for i, item in enumerate(items) if item.ValueType == "CONTAINER")
-    items.insert(at, summary(result))
-    items.insert(at + 1, image_library(result, source))
+    for place, part in enumerate((summary(result), answers(result), image_library(result, source)), start=at):
+        items.insert(place, part)
     items.append(evaluations(result))
     if made:
         items.append(container("results", [_reference(name, ds) for name, ds in made.items()]))
@@ -92,14 +91,13 @@ def _observer(result: Result) -> Any:
 
 
 def _explanation(result: Result, stamp: Stamp) -> Any:
-    """Return the group of the map as a whole: what it is, made by which algorithm with which parameters."""
+    """Return the group of a map without a region: what it is. A report of measurements has one group at least."""
     from highdicom import sr
 
     return sr.MeasurementsAndQualitativeEvaluations(
         sr.TrackingIdentifier(stamp.uid(result, "explanation"), tracked(result.title)),
         finding_type=code("visual-explanation"),
         method=explanation_code(result),
-        algorithm_id=explainer(result),
     )
 
 

@@ -20,11 +20,15 @@ def named(headers: Sequence[Dataset]) -> tuple[str, ...]:
     Class and instance stand in the file's own meta information too (PS3.10 7.1). What is there and no UID is left, and
     refused later: only what was emptied is filled.
     """
+    from pydicom import DataElement
+    from pydicom.config import IGNORE
+
     for header in headers:
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
             meta = str(header.file_meta.get(f"MediaStorage{keyword}", "") or "")
             if not header.get(keyword) and meta:
-                setattr(header, keyword, meta)
+                # Not by setattr: what is no UID would be quoted in a warning of pydicom's.
+                header[keyword] = DataElement(keyword, "UI", meta, validation_mode=IGNORE)
     instances = sorted(str(header.get("SOPInstanceUID", "") or "") for header in headers)
     said = []
     for what, keyword in (("study", "StudyInstanceUID"), ("series", "SeriesInstanceUID")):
