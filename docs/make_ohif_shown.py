@@ -43,7 +43,10 @@ CHROMIUM = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 #: What is kept as a picture: (scene, kind).
-PICTURES = {*(("body-ct", kind) for kind in KINDS if "map" in kind or "seg" in kind), ("chest", "secondary-capture")}
+PICTURES = {
+    *(("body-ct", kind) for kind in KINDS if "map" in kind or "seg" in kind or "report" in kind),
+    ("chest", "secondary-capture"),
+}
 WIDTH = 520
 SOURCE = {
     "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb", "sourceName": "archive",

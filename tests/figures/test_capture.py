@@ -43,18 +43,22 @@ def amber(frame):
     return (np.asarray(frame) == AMBER).all(-1).sum()
 
 
-def test_a_picture_without_a_card_is_the_overlay(picture):
+def test_a_picture_is_that_of_the_overlay_and_without_a_card_says_so(picture):
     reading = read(picture)
     frames = capture(picture, reading)
     assert frames.dtype == np.uint8
-    assert np.array_equal(frames, np.asarray(overlay(picture, reading))[None])
+    plain = np.asarray(overlay(picture, reading))
+    legend = np.abs(frames[0][: len(plain)].astype(int) - plain).sum((0, 2)) > 0
+    assert np.flatnonzero(legend).min() > plain.shape[1] / 2, "only the legend differs"
+    assert amber(frames[0][:, np.flatnonzero(legend).min() :]) > amber(plain[:, np.flatnonzero(legend).min() :])
 
 
 def test_the_state_of_the_card_stands_above_the_legend_and_the_picture_stays(picture):
     reading = read(picture)
     plain, carded = capture(picture, reading)[0], capture(picture, reading, CARD)[0]
     assert np.array_equal(carded[:600, :800], plain[:600, :800])
-    assert amber(carded[:60, 800:]) > 50 > amber(plain[:60, 800:])
+    assert amber(carded[:60, 800:]) > 50
+    assert not np.array_equal(carded[:60, 800:], plain[:60, 800:])
 
 
 def test_a_volume_has_a_frame_for_each_plane_with_the_source_pixels_in_their_order(volume):
@@ -132,7 +136,7 @@ def test_frames_that_would_need_too_much_are_shrunk_and_say_so(volume, monkeypat
     assert "shrunk" in hung.pane(0).note
     less = capture(volume, reading)
     assert len(less) == 12
-    assert less.nbytes < 1.15 * limit
+    assert less.nbytes < 1.25 * limit  # what is shrunk are the planes, beside a legend that can be read
     monkeypatch.setattr(module, "MOST_BYTES", limit // 8)
     with pytest.raises(CannotSay, match="12 planes"):
         capture(volume, reading)
@@ -141,7 +145,9 @@ def test_frames_that_would_need_too_much_are_shrunk_and_say_so(volume, monkeypat
 @pytest.mark.parametrize("values", [np.zeros((6, 8)), np.full((6, 8), np.nan)])
 def test_an_empty_map_is_captured_too(picture, values):
     reading = interpret(an_explanation(picture, values), picture)
-    assert np.array_equal(capture(picture, reading), np.asarray(overlay(picture, reading))[None])
+    plain = np.asarray(overlay(picture, reading))
+    left = plain.shape[1] // 2
+    assert np.array_equal(capture(picture, reading)[0][: len(plain), :left], plain[:, :left])
 
 
 def test_a_volume_without_heat_says_so_on_every_frame():

@@ -18,7 +18,7 @@ from saliscope.figures.overlay import Written, legend_panel, titled, written
 from saliscope.figures.panes import Pane, Slice, factor_for, pane, roomy, square
 from saliscope.figures.planes import ROOM, views
 from saliscope.figures.reading import Reading
-from saliscope.figures.wording import RESEARCH_USE, always
+from saliscope.figures.wording import RESEARCH_USE, UNCHECKED, always
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,7 +66,7 @@ class _Hung:
 
 
 def capture(image: MedicalImage, reading: Reading, card: Mapping[str, Any] | None = None) -> npt.NDArray[np.uint8]:
-    """Return pictures (F, H, W, 3) with heat, outlines and legend burnt in, and the state of the card, if there is one.
+    """Return pictures (F, H, W, 3) with heat, outlines and legend burnt in, and the state of the card, or that none is.
 
     Of a picture one; of a volume one for each plane in the order of the array, so that it scrolls beside the original.
     Of a map that its card hides there is one picture without the map, of a volume its middle plane, with the reasons.
@@ -144,8 +144,6 @@ def _panel_of(hung: _Hung, shown: Pane, card: Mapping[str, Any] | None, hidden: 
 
     em, said = hung.em, _state(card, hung.em, width)
     legend = _without_map(hung, em, width) if hidden else legend_panel(hung.image, hung.reading, shown, em, width)
-    if said is None:
-        return legend
     room = said.height - em
     panel = Image.new("RGB", (width, room + legend.height), INK)
     panel.paste(said, (0, 0))
@@ -153,10 +151,10 @@ def _panel_of(hung: _Hung, shown: Pane, card: Mapping[str, Any] | None, hidden: 
     return panel
 
 
-def _state(card: Mapping[str, Any] | None, em: int, width: int) -> Image.Image | None:
-    if card is None:
-        return None
+def _state(card: Mapping[str, Any] | None, em: int, width: int) -> Image.Image:
     big, inner = round(em * 1.4), width - 2 * em
+    if card is None:
+        return written([(line, AMBER, em) for line in wrapped(UNCHECKED, em, inner)], em, width)
     lines: list[Written] = [(line, AMBER, big) for line in wrapped(str(card["state_name"]), big, inner)]
     for text in (str(card["headline"]), *map(str, card["reasons"])):
         lines += [(line, WHITE, em) for line in wrapped(text, em, inner)]

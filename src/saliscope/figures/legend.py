@@ -20,6 +20,7 @@ def facts(reading: Reading) -> list[tuple[str, str]]:
     lines = [
         ("Target", e.target),
         ("Method", p.method + (" (control)" if e.traits.family == "control" else "")),
+        ("Network", p.model),
         ("Prediction", e.prediction.sentence(e.target)),
     ]
     if p.layer:

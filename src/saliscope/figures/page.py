@@ -31,7 +31,7 @@ MOST = 1100
 #: So many labels are listed at most: those explained, then the strongest.
 ROWS = 20
 #: Facts that have a place of their own on the page.
-ELSEWHERE = ("Target", "Method", "Colours", "Prediction")
+ELSEWHERE = ("Target", "Method", "Network", "Colours", "Prediction")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from saliscope.figures.overlay import drawn
 from saliscope.figures.planes import views
 from saliscope.figures.reading import Reading
 from saliscope.figures.regions import centre, percent, size
-from saliscope.figures.wording import RESEARCH_USE, always
+from saliscope.figures.wording import RESEARCH_USE, UNCHECKED, always
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +26,6 @@ PAGE, MARGIN, WIDTH, HEIGHT = (595.28, 841.89), 42.0, 511.28, 708.0
 MOST, TALL = 1000, 280.0
 #: The shade behind each state of a card; what the state is stands there in words.
 SHADES = {"read-with-care": "#e9f0f7", "doubtful": "#fdf1d8", "do-not-read": "#f9dfdc", "not-assessed": "#ececec"}
-UNCHECKED = "No explanation card belongs to this map: whether it may be read was not checked."
 _PLAIN, _BOLD = "DejaVu Sans", "DejaVu Sans Bold"
 
 

@@ -10,6 +10,8 @@ from saliscope.figures.scale import WHY_EMPTY, Scale
 from saliscope.figures.shares import Shares
 
 RESEARCH_USE = "Research use, not for diagnosis."
+#: Said of a map without a card, where it goes to others.
+UNCHECKED = "No explanation card belongs to this map: whether it may be read was not checked."
 #: Said beside every map.
 ALWAYS = (
     "This map explains the model's score; it does not show where disease is.",
