@@ -28,7 +28,7 @@ from saliscope.write.dicom.confidential import actions
 from saliscope.write.dicom.kinds import KINDS, PROFILES, VIEWERS
 from saliscope.write.dicom.secondary_capture import PLAIN_BYTES
 from saliscope.write.dicom.stamp import FACES, Stamp
-from saliscope.write.dicom.stamp import KINDS as PLACES
+from saliscope.write.dicom.stamp import PER_MAP as PLACES
 
 ALLOWED = Path(__file__).resolve().parents[1] / "tests" / "write" / "dicom" / "allowed.toml"
 #: The transactions that saliscope.pacs.web makes, each by the function there that makes it.

@@ -37,11 +37,12 @@ def tool(name: str) -> str:
     """Return the path of a program; skip without it, but fail in CI, where it must be."""
     found = shutil.which(name, path=_PLACES)
     if found is None:
-        _without(f"{name} is not installed: run .ci/packages")
+        without(f"{name} is not installed: run .ci/packages")
     return str(found)
 
 
-def _without(reason: str) -> None:
+def without(reason: str) -> None:
+    """Skip because something is not installed, but fail in CI, where it must be."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -205,7 +206,7 @@ def running_orthanc(folder: Path, configuration: Mapping[str, Any] | None = None
     """
     program = tool("Orthanc")
     if not (PLUGINS / "libOrthancDicomWeb.so").exists():
-        _without("Orthanc has no DICOMweb: run .ci/packages")
+        without("Orthanc has no DICOMweb: run .ci/packages")
     for _ in range(3):
         server = Orthanc(free_port(), free_port(), folder)
         server.session.trust_env = False  # no proxy stands between this machine and itself

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -18,9 +17,8 @@ from typing import Any, BinaryIO, Protocol
 
 from saliscope.core.errors import PacsError
 from saliscope.pacs.queue import Received
+from saliscope.pacs.records import UID
 
-#: A UID (PS3.5 9.1): numbers joined by points, at most 64 characters.
-_UID = re.compile(r"(?=.{1,64}\Z)\d+(\.\d+)+")
 #: Encodings that `read` decodes; Deflated Explicit VR is not offered, as nothing tells how far it inflates.
 SYNTAXES = (
     "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5",
@@ -146,7 +144,7 @@ class Intake:
 
     def spool(self, sop_class: str, sop_uid: str, syntax: str) -> Spool:
         """Return a spool for the data set of an object; one that must be refused takes nothing in and says why."""
-        if not (_UID.fullmatch(sop_class) and _UID.fullmatch(sop_uid)):
+        if not (UID.fullmatch(sop_class) and UID.fullmatch(sop_uid)):
             return Spool(self.folder / INCOMING, b"", 0, "uid")
         if syntax not in SYNTAXES:
             return Spool(self.folder / INCOMING, b"", 0, "syntax")
@@ -201,7 +199,7 @@ def identified(path: Path) -> Identity:
         whole = all(_ends(element) <= path.stat().st_size for element in held)
     except Exception:  # noqa: BLE001 - whatever a stranger's bytes do to the parser, they are not understood
         raise Refused(NOT_UNDERSTOOD, "it cannot be read as DICOM") from None
-    if not all(_UID.fullmatch(word) for word in words):
+    if not all(UID.fullmatch(word) for word in words):
         raise Refused(NOT_UNDERSTOOD, "a UID is missing, or none")
     if not (pictured and held):
         raise Refused(NOT_UNDERSTOOD, "it holds no pixels")

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_UID = re.compile(r"\d+(?:\.\d+){4,}")
+#: A UID (PS3.5 9.1): numbers joined by points, at most 64 characters; and what looks like one in a text.
+UID = re.compile(r"(?=.{1,64}\Z)\d+(?:\.\d+)+")
+_IN_TEXT = re.compile(r"\d+(?:\.\d+){4,}")
 
 
 @dataclass(frozen=True)
@@ -73,4 +75,4 @@ def retry_at(tries: int, now: float, *, first_s: float = 30.0, most_s: float = 3
 
 def without_uids(text: str) -> str:
     """Return a message on one line with every UID taken out."""
-    return _UID.sub("(UID)", " ".join(text.split()))[:500]
+    return _IN_TEXT.sub("(UID)", " ".join(text.split()))[:500]

@@ -6,7 +6,6 @@ anew instead of sending their own bytes, and logs UIDs.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +20,11 @@ from saliscope.pacs.find import CRITERIA, StudyFound, clean, number
 from saliscope.pacs.libraries import requests
 from saliscope.pacs.multipart import Piece, boundary_of, pieces
 from saliscope.pacs.peers import WebPeer
-from saliscope.pacs.records import without_uids
+from saliscope.pacs.records import UID, without_uids
 from saliscope.pacs.send import identity
 from saliscope.pacs.status import Outcome, State, meaning, outcome
 
 _JSON = {"Accept": "application/dicom+json"}
-_UID = re.compile(r"(?=.{1,64}$)\d+(?:\.\d+)+")
 _CHUNK = 2**18
 
 
@@ -51,7 +49,7 @@ def find_studies(peer: WebPeer, criteria: Mapping[str, str], most: int = 100) ->
 
 def holds(peer: WebPeer, sop_uid: str, study_uid: str, series_uid: str) -> bool | None:
     """Return whether a peer holds an object; None where it cannot be asked or gives no answer."""
-    if not peer.can_find or not all(_UID.fullmatch(uid) for uid in (sop_uid, study_uid, series_uid)):
+    if not peer.can_find or not all(UID.fullmatch(uid) for uid in (sop_uid, study_uid, series_uid)):
         return None
     try:
         found = _searched(peer, f"/studies/{study_uid}/series/{series_uid}/instances", {"SOPInstanceUID": sop_uid})
@@ -66,7 +64,7 @@ def fetch_study(peer: WebPeer, study_uid: str, folder: Path, limits: FetchLimits
     Raises PacsError where it cannot be fetched whole, and TooLarge beyond the limits; both leave no file behind.
     """
     limits = limits or FetchLimits()
-    if not _UID.fullmatch(study_uid):
+    if not UID.fullmatch(study_uid):
         raise PacsError("a study that is not a UID", expected="digits and dots, at most 64", do="Check it")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     made: list[Path] = []

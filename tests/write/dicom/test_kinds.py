@@ -9,7 +9,7 @@ import pytest
 
 from saliscope.core.errors import WriteError
 from saliscope.write.dicom.kinds import KINDS, PROFILES, VIEWERS, chosen, refuse_unfit, what_shows_where
-from saliscope.write.dicom.stamp import KINDS as PLACES
+from saliscope.write.dicom.stamp import PER_MAP as PLACES
 
 
 def test_every_kind_has_a_maker_with_the_signature_of_all() -> None:

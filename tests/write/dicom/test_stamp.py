@@ -96,7 +96,7 @@ def test_identifiers_hang_on_result_time_number_and_words(case: Case) -> None:
 
 def test_series_numbers_of_all_kinds_of_many_maps_are_different(case: Case) -> None:
     result, _ = case
-    words = [stamp(n).words(result, k.name, k.place, "1") for n in range(30) for k in KINDS.values()]
+    words = [stamp(n).words(result, k.name) for n in range(30) for k in KINDS.values()]
     for key in ("series_number", "series_instance_uid", "sop_instance_uid"):
         assert len({w[key] for w in words}) == len(words), key
     assert min(w["series_number"] for w in words) == SERIES
@@ -133,8 +133,9 @@ def test_what_is_said_of_odd_names_is_text_that_dicom_holds(case: Case) -> None:
     result = replace(result, explanation=replace(result.explanation, target=odd, provenance=p))
     assert len(derivation(result).encode()) <= 1024
     ds = finished(_bare(), result, source, stamp(), burnt=True)
-    assert len(ds.SeriesDescription) <= 64
-    assert "\\" not in ds.SeriesDescription + ds.DerivationDescription
+    series = stamp().words(result, "segmentation")["series_description"]
+    assert len(series.encode()) <= 64
+    assert "\\" not in series + ds.DerivationDescription
     assert "\n" not in ds.DerivationDescription
 
 

@@ -19,7 +19,7 @@ from saliscope.write.dicom.map_colours import (
 from saliscope.write.dicom.quantity import content_description, content_label
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.stamp import Stamp, finished, version_of
+from saliscope.write.dicom.stamp import Stamp, finished
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -60,7 +60,7 @@ def blending(result: Result, source: DicomSource, stamp: Stamp, made: Mapping[st
         blending_display=[first_over_second],
         content_label=content_label(result),
         content_description=content_description(result),
-        **stamp.words(result, kind.name, kind.place, version_of(result)),
+        **stamp.words(result, kind.name),
     )
     ds.FrameOfReferenceUID = source.frame_of_reference
     ds.PositionReferenceIndicator = source.first.get("PositionReferenceIndicator")

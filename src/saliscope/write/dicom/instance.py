@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from saliscope.write.dicom.kinds import KINDS, Kind
+from saliscope.write.dicom.kinds import Kind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.stamp import Stamp, version_of
+from saliscope.write.dicom.stamp import Stamp
 from saliscope.write.dicom_modules import code_item
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def begun(result: Result, source: DicomSource, stamp: Stamp, kind: Kind, sop_cla
         sop_class_uid=sop_class,
         modality=modality,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **stamp.words(result, kind, KINDS[kind].place, version_of(result)),
+        **stamp.words(result, kind),
     )
     ds.copy_patient_and_study_information(source.first)
     if "ContentDate" in ds:

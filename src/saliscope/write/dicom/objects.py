@@ -13,7 +13,7 @@ from saliscope.write.dicom.identity import quiet
 from saliscope.write.dicom.kinds import ObjectKind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.stamp import Stamp, clipped
+from saliscope.write.dicom.stamp import Stamp
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -44,8 +44,6 @@ def dicom_files(result: Result, source: DicomSource, kinds: Sequence[ObjectKind]
         try:
             with quiet():
                 made[kind.name] = _maker(kind)(result, source, stamp, made)
-            # Lists of series show little else.
-            made[kind.name].SeriesDescription = clipped(f"{kind.series}: {result.title} (research)", 64)
         except CannotSay as reason:
             left_out[kind.name] = reason.got
         except SaliscopeError:

@@ -10,7 +10,7 @@ from saliscope.write.dicom.map_colours import chosen_map, completed, header_of, 
 from saliscope.write.dicom.quantity import content_description, content_label
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
-from saliscope.write.dicom.stamp import Stamp, finished, version_of
+from saliscope.write.dicom.stamp import Stamp, finished
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -29,7 +29,7 @@ def pseudo_color(result: Result, source: DicomSource, stamp: Stamp, made: Mappin
         palette_color_lut_transformation=map_palette(result),
         content_label=content_label(result),
         content_description=content_description(result),
-        **stamp.words(result, kind.name, kind.place, version_of(result)),
+        **stamp.words(result, kind.name),
     )
     # Its argument voi_lut_transformations raises in highdicom 0.28 whatever it is given.
     ds.SoftcopyVOILUTSequence = [map_window(result, shown)]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
+from saliscope.write.dicom.kinds import KINDS, Kind
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
 from saliscope.write.dicom_modules import code_item
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 #: The first series number of results: high, so that they stand behind what the scanner made.
 SERIES = 9000
 #: So many kinds of object at most lie between the series numbers of two explanations of one case.
-KINDS = 10
+PER_MAP = 10
 MANUFACTURER = "saliscope"
 #: (109101, DCM, "Acquisition Equipment"), and a date with time as PS3.5 6.2 writes it.
 ACQUISITION, _MOMENT = "109101", "%Y%m%d%H%M%S.%f"
@@ -55,11 +56,13 @@ class Stamp:
             return self.time.astimezone(timezone((-1 if said[0] == "-" else 1) * timedelta(minutes=minutes)))
         return self.time.astimezone()
 
-    def words(self, result: Result, kind: str, place: int, version: str) -> dict[str, Any]:
-        """Return the arguments that every constructor of highdicom takes; `place` is that of the kind, 0 to 9."""
+    def words(self, result: Result, kind: Kind) -> dict[str, Any]:
+        """Return the arguments that every constructor of highdicom takes, for an object of a kind."""
+        version = version_of(result)
         return {
             "series_instance_uid": self.uid(result, kind, "series"),
-            "series_number": SERIES + KINDS * self.number + place,
+            "series_number": SERIES + PER_MAP * self.number + KINDS[kind].place,
+            "series_description": clipped(f"{KINDS[kind].series}: {result.title} (research)", 64),
             "sop_instance_uid": self.uid(result, kind, "instance"),
             "instance_number": 1,
             "manufacturer": MANUFACTURER,
@@ -85,8 +88,6 @@ def finished(ds: Dataset, result: Result, source: DicomSource, stamp: Stamp, *, 
         ds.TimezoneOffsetFromUTC = source.first.TimezoneOffsetFromUTC
     ds.ContentQualification = stamp.qualification
     ds.SpecificCharacterSet = "ISO_IR 192"
-    if not ds.get("SeriesDescription"):
-        ds.SeriesDescription = clipped(f"{result.title} (research)", 64)
     others = [_timed(item, source, at) for item in ds.get("ContributingEquipmentSequence") or ()]
     ds.ContributingEquipmentSequence = [*others, *_equipment(result, at)]
     if burnt is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
-from saliscope.write.dicom.kinds import KINDS
+from saliscope.write.dicom.kinds import KINDS, Kind
 from saliscope.write.dicom.quantity import explanation_code
 from saliscope.write.dicom.result import Result
 from saliscope.write.dicom.source import DicomSource
@@ -18,13 +18,13 @@ from saliscope.write.dicom.sr_answer import answers, evaluations, summary
 from saliscope.write.dicom.sr_codes import code, container, scheme, tracked
 from saliscope.write.dicom.sr_library import image_library
 from saliscope.write.dicom.sr_regions import region_groups
-from saliscope.write.dicom.stamp import MANUFACTURER, Stamp, clipped, finished, version_of
+from saliscope.write.dicom.stamp import MANUFACTURER, Stamp, finished, version_of
 from saliscope.write.image_dicom import EXPLICIT_LITTLE, NAMESPACE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_NAME = "structured-report"
+_NAME: Kind = "structured-report"
 #: Objects with pixels are referred to as images, the others as composite objects (PS3.3 C.17.3.2.4, C.18.3, C.18.4).
 _IMAGES = ("secondary-capture", "segmentation", "parametric-map", "parametric-map-16")
 
@@ -43,8 +43,7 @@ def structured_report(result: Result, source: DicomSource, stamp: Stamp, made: M
         is_final=False,
         is_verified=False,
         transfer_syntax_uid=EXPLICIT_LITTLE,
-        series_description=clipped(f"Report: {result.title} (research)", 64),
-        **stamp.words(result, _NAME, KINDS[_NAME].place, version_of(result)),
+        **stamp.words(result, _NAME),
     )
     if result.hidden:
         report.CompletionFlagDescription = "The map is left out: its card says DO NOT READ"
