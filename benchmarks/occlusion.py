@@ -29,7 +29,8 @@ from saliscope.core.target import LogitTarget
 from saliscope.core.windows import Windows
 from saliscope.methods import METHODS
 from saliscope.model.incremental.drops import Run
-from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
 from saliscope.perturb.window import starts
 
 TARGET = LogitTarget((0,), ("0",))

@@ -29,7 +29,8 @@ from saliscope.core.errors import SaliscopeError
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.methods import METHODS
-from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
 from saliscope.perturb.reference import References
 from saliscope.read import read
 from saliscope.study.drawing import write_ultrasound, write_volume

@@ -6,7 +6,8 @@ import torch
 
 from saliscope.core.target import LogitTarget, choose
 from saliscope.methods import METHODS
-from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
 from saliscope.perturb.stream import FORWARD
 from saliscope.testing.networks import SmallNet, image
 

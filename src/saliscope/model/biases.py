@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from saliscope.model.probe import found
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
 
 #: Norms that take mean and scale from the input itself: no bias says all that they add.
 MOVING = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, _InstanceNorm)

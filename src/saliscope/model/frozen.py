@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
 
 #: How far its outputs may be from the network's, as a share of the largest: what float32 rounds away.
 ROUNDING = 2e-5

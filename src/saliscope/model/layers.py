@@ -2,174 +2,240 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakIdKeyDictionary
 
-from saliscope.core.errors import LayerError, SaliscopeError
+from saliscope.core.errors import LayerError
 from saliscope.core.protocols import INPUT
-from saliscope.model.cells import Cells, after, untouched
+from saliscope.model.axes.follower import Follower
+from saliscope.model.axes.grid import Grid, grid_of
+from saliscope.model.cells import Cells, untouched
+from saliscope.model.probe import without_wrapper
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
+
+#: A layer with less than this share of the run's layers before it is no last one: that is said.
+SHALLOW = 0.5
 
 
 @dataclass(frozen=True)
 class LayerRun:
-    """One run of one layer: its name, "name#k" where it runs several times, its output's shape, and its cells.
+    """One run of one layer: its name, "name#k" where it runs several times, its output's shape, and its grid.
 
-    `value` numbers the tensor that came out, so that modules which hand on the same tensor can be told;
-    `used` says whether the network's output depends on it. `cells` is None where the grid could not be followed.
+    `value` numbers the tensor that came out and `content` the one that it only lays out anew, so that modules which
+    hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `cut`
+    whether no way from the input leads around it, `parted` whether later operations take only some of its features.
+    `depth` is the share of the used layers that ran before it. `grid` is None where the axes mix or are not followed.
     """
 
     name: str
     shape: tuple[int, ...]
-    cells: Cells | None
+    grid: Grid | None
     value: int
+    content: int
     used: bool = True
+    cut: bool = True
+    parted: bool = False
+    depth: float = 1.0
+
+    @property
+    def cells(self) -> Cells | None:
+        """Return where its cells lie on the input; None where they could not be followed."""
+        return None if self.grid is None else self.grid.cells
 
 
-def survey(model: OpenNetwork, x: Tensor) -> list[LayerRun]:
-    """Return every layer run of x (N, C, *S), in order of completion, and last the output's, named "".
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one run of one image showed: every layer's run, the output, the operations, types without a gradient."""
 
-    Runs on tensors without content, at no cost; only a network whose path depends on values is truly run.
+    runs: tuple[LayerRun, ...]
+    output: Tensor
+    flops: int
+    coarse: Mapping[str, str]
+
+
+def survey(model: OpenNetwork, x: Tensor) -> Survey:
+    """Return what one run of x (N, C, *S) passes, in order of completion, and last the output, named "".
+
+    It is a true run of the first image, without a graph.
     """
-    one = x[:1].detach()
+    one = x[:1].detach().clone()
+    runs: list[tuple[str, tuple[int, ...], int | None]] = []
+    follower = Follower(one)
+    handles = [
+        module.register_forward_hook(_recorder(name, runs, follower))
+        for name, module in model.module.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)
+    ]
     try:
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with mode:
-            return _followed(model, mode.from_tensor(one))
-    except SaliscopeError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever a network cannot do without content, it may do with it
-        return _followed(model, one)
+        # The fused transformer layer would hide the layers inside it.
+        with torch.no_grad(), _by_layers(), follower:
+            output = model.run_uncounted(one)
+            last = follower.value(output)
+    finally:
+        for handle in handles:
+            handle.remove()
+    end = 0 if last is None else last.number
+    used = follower.usage(end)
+    layers = _named(runs, follower, used, one.shape[2:])
+    closing = LayerRun("", tuple(output.shape), grid_of(last.axes, one.shape[2:]) if last else None, end,
+                       end if last is None else last.same_as, used=last is not None)  # fmt: skip
+    coarse = dict(kind for number, kind in follower.coarse.items() if number <= end and used[number])
+    return Survey((*layers, closing), output, follower.flops, coarse)
 
 
-def choose_layer(runs: Sequence[LayerRun], axes: int) -> tuple[str, str]:
-    """Return the last spatial layer that the output depends on, and the reason in words.
+def _named(
+    runs: Sequence[tuple[str, tuple[int, ...], int | None]],
+    follower: Follower,
+    used: Sequence[int],
+    size: Sequence[int],
+) -> list[LayerRun]:
+    cuts = follower.cuts(used)
+    names = [name for name, _, _ in runs]
+    often = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    calls: dict[str, int] = {}
+    total = sum(1 for _, _, v in runs if v is not None and v < len(used) and used[v] == 2)
+    before, found = 0, []
+    for name, shape, number in runs:
+        call = calls[name] = calls.get(name, -1) + 1
+        value = follower.values[number] if number is not None else None
+        mine = value is not None and value.number < len(used) and used[value.number] == 2
+        grid = grid_of(value.axes, size) if value is not None and not value.relation else None
+        found.append(
+            LayerRun(
+                name=f"{name}#{call}" if name in often else name,
+                shape=shape,
+                grid=grid,
+                value=-1 if value is None else value.number,
+                content=-1 if value is None else value.same_as,
+                used=mine,
+                cut=value is not None and value.number in cuts,
+                parted=value is not None and value.same_as in follower.parted,
+                depth=before / max(1, total - 1),
+            )
+        )
+        before += mine
+    return found
 
-    Where several modules hand on the same tensor, the outermost that runs once; the output itself is never chosen.
-    Raises LayerError when no layer keeps a grid.
+
+def _recorder(
+    name: str, runs: list[tuple[str, tuple[int, ...], int | None]], follower: Follower
+) -> Callable[[nn.Module, object, object], None]:
+    def record(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point():
+            value = follower.value(output)
+            runs.append((name, tuple(output.shape), None if value is None else value.number))
+
+    return record
+
+
+@contextmanager
+def _by_layers() -> Iterator[None]:
+    """Let transformer layers run layer by layer, as they do with a gradient."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
+    """Return the last layer with a grid through which all that the output depends on passes, and why in words.
+
+    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
+    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
     """
-    spatial = _spatial(runs, axes)
-    if not spatial:
-        raise LayerError(
+    candidates = _with_grid(runs)
+    if not candidates:
+        what, why = (
             "a network none of whose layers keeps a spatial grid",
-            expected="a convolutional layer before the pooling",
+            "places of the image still stand beside each other",
+        )
+        if len(runs) == 1:
+            what, why = (
+                "a network without a layer that can be watched, such as a scripted or exported one",
+                "hooks work",
+            )
+        elif not any(r.used for r in runs):
+            what, why = "a network whose run could not be followed, as under torch.inference_mode()", "gradients pass"
+        raise LayerError(
+            what,
+            expected=f"a layer in which {why}",
             do="Use a method that explains the input, such as gradient or occlusion",
         )
-    best = _last(spatial)
-    size = " x ".join(str(n) for n in best.shape[2:])
-    return best.name, f"the last layer with a spatial grid ({size}) on which the output depends"
+    deepest = _last([r for r in candidates if not r.parted] or candidates)
+    through = [r for r in candidates if r.cut]
+    best = _last([r for r in through if not r.parted] or through) if through else deepest
+    around = not through or best.depth < SHALLOW <= deepest.depth
+    best = deepest if around else best
+    return best.name, _reason(best, around=around)
 
 
-def stages(runs: Sequence[LayerRun], axes: int) -> tuple[str, ...]:
+def _reason(best: LayerRun, *, around: bool) -> str:
+    assert best.grid is not None
+    size = " x ".join(str(n) for n in best.grid.shape)
+    reason = f"the last layer with a spatial grid ({size}) on which the output depends"
+    if around:
+        reason += "; other ways lead around it, and what passes there is not in the map"
+    if best.depth < SHALLOW:
+        reason += (
+            f"; only {100 * best.depth:.0f} % of the layers come before it: the later ones mix all places, so that a "
+            "map of it shows little of what the network does"
+        )
+    return reason
+
+
+def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
     """Return, from shallow to deep, the last layer of each grid that the network passes; see `choose_layer`."""
     by_grid: dict[tuple[int, ...], list[LayerRun]] = {}
-    for run in _spatial(runs, axes):
-        by_grid.setdefault(run.shape[2:], []).append(run)
-    return tuple(r.name for r in sorted(map(_last, by_grid.values()), key=lambda r: r.value))
+    for run in _with_grid(runs):
+        assert run.grid is not None
+        by_grid.setdefault(run.grid.shape, []).append(run)
+    chosen = [
+        _last([r for r in some if r.cut and not r.parted] or [r for r in some if r.cut] or some)
+        for some in by_grid.values()
+    ]
+    return tuple(r.name for r in sorted(chosen, key=lambda r: r.value))
 
 
-def _spatial(runs: Sequence[LayerRun], axes: int) -> list[LayerRun]:
-    """Return the runs on a grid that the output depends on and is not; those with cells, if any has."""
-    spatial = [
+def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
+    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space."""
+    output = runs[-1]
+    found = [
         r
         for r in runs[:-1]
-        if r.used and r.value != runs[-1].value and len(r.shape) == axes + 2 and max(r.shape[2:]) > 1
+        if r.used and r.content not in (0, output.content) and r.grid is not None and max(r.grid.shape) > 1
     ]
-    return [r for r in spatial if r.cells] or spatial
+    most = max((r.grid.present for r in found if r.grid), default=0)
+    return [r for r in found if r.grid and r.grid.present == most]
 
 
 def _last(runs: Sequence[LayerRun]) -> LayerRun:
-    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once."""
-    last = max(r.value for r in runs)
-    same = [r for r in runs if r.value == last]
-    return min(same, key=lambda r: ("#" in r.name, r.name.count("."), len(r.name)))
+    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once.
+
+    One that hands it on as (N, C, *S') goes before one that has flattened it.
+    """
+    last = max(r.content for r in runs)
+    same = [r for r in runs if r.content == last]
+    return min(same, key=lambda r: (not (r.grid and r.grid.plain), "#" in r.name, r.name.count("."), len(r.name)))
+
+
+def run_of(runs: Sequence[LayerRun], key: str) -> LayerRun | None:
+    """Return the run of a layer, its first where it runs several times; None for a layer that does not run."""
+    names = {n for k in (key, *without_wrapper(key)) for n in (k, f"{k}#0")}
+    return next((r for r in runs if r.name in names), None)
 
 
 def cells_of(runs: Sequence[LayerRun], key: str, axes: int) -> Cells | None:
     """Return the cells of a layer; None where they could not be followed."""
     if key == INPUT:
         return untouched(axes)
-    return next((r.cells for r in runs if r.name in (key, f"{key}#0")), None)
-
-
-class _Follower(TorchDispatchMode):
-    """Numbers every tensor that an operation makes, and keeps its cells and its parents."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._values: Any = WeakIdKeyDictionary()
-        self._count = 0
-        self.parents: dict[int, set[int]] = {}
-        self.note(x, untouched(x.ndim - 2), set())
-
-    def note(self, tensor: Tensor, cells: Cells | None, parents: set[int]) -> None:
-        self._count += 1
-        self._values[tensor] = (self._count, cells)
-        self.parents[self._count] = parents
-
-    def value(self, tensor: Tensor) -> tuple[int, Cells | None]:
-        found: tuple[int, Cells | None] = self._values.get(tensor, (0, None))
-        return found
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        flat = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, Tensor)]
-        parents = {self.value(t)[0] for t in flat} - {0}
-        if parents:
-            op = str(func).removeprefix("aten.")
-            for made in out if isinstance(out, list | tuple) else [out]:
-                if isinstance(made, Tensor):
-                    cells = after(op, args, made, lambda t: self.value(t)[1]) if made.ndim > 2 else None
-                    self.note(made, cells, parents)
-        return out
-
-    def ancestors(self, value: int) -> set[int]:
-        found, todo = {value}, [value]
-        while todo:
-            new = self.parents.get(todo.pop(), set()) - found
-            found |= new
-            todo += new
-        return found
-
-
-def _followed(model: OpenNetwork, x: Tensor) -> list[LayerRun]:
-    runs: list[LayerRun] = []
-    follower = _Follower(x)
-    names = [(name, module) for name, module in model.module.named_modules() if name]
-    handles = [module.register_forward_hook(_recorder(name, runs, follower)) for name, module in names]
-    try:
-        with torch.no_grad(), follower:
-            output = model.run_uncounted(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    last, cells = follower.value(output)
-    used = follower.ancestors(last)
-    often = {r.name for r in runs if sum(s.name == r.name for s in runs) > 1}
-    seen: dict[str, int] = {}
-    named: list[LayerRun] = []
-    for r in runs:
-        call = seen[r.name] = seen.get(r.name, -1) + 1
-        name = f"{r.name}#{call}" if r.name in often else r.name
-        named.append(LayerRun(name, r.shape, r.cells, r.value, r.value in used))
-    return [*named, LayerRun("", tuple(output.shape), cells, last)]
-
-
-def _recorder(name: str, runs: list[LayerRun], follower: _Follower) -> Callable[[nn.Module, object, object], None]:
-    def record(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.is_floating_point():
-            value, cells = follower.value(output)
-            runs.append(LayerRun(name, tuple(output.shape), cells, value))
-
-    return record
+    run = run_of(runs, key)
+    return None if run is None else run.cells

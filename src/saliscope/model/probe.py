@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from saliscope.core.errors import LayerError, did_you_mean
+from saliscope.core.errors import LayerError, ModelError, did_you_mean
 from saliscope.core.protocols import INPUT
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
+
+
+class Layout(Protocol):
+    """How a layer's output is laid out as (N, C, *S'), and back."""
+
+    def laid_out(self, t: Tensor) -> Tensor:
+        """Return a layer's output as (N, C, *S')."""
+
+    def put_back(self, values: Tensor, raw: Tensor) -> Tensor:
+        """Return values (M, C, *S') as the layer gives them; what lies nowhere is that of one image's output `raw`."""
 
 
 @dataclass
@@ -27,6 +37,8 @@ class Counts:
     suffix_samples: int = 0
     #: Copies with one window changed of which only the changed region of each map was run; they are no full run.
     incremental_windows: int = 0
+    #: Images run to learn of the network itself, once for it and a shape of input; part of no map's cost.
+    look_samples: int = 0
 
     @property
     def samples(self) -> int:
@@ -35,15 +47,26 @@ class Counts:
 
 
 class Probed:
-    """One forward run: its output, and the activation (N, C, *S') of every watched layer."""
+    """One forward run: its output, and every watched layer's output laid out as (N, C, *S')."""
 
     output: Tensor
 
-    def __init__(self, counts: Counts) -> None:
-        self.activations: dict[str, Tensor] = {}
+    def __init__(self, counts: Counts, grids: Mapping[str, Layout | None] | None = None) -> None:
+        self.roots: dict[str, Tensor] = {}
         self.calls: dict[str, int] = {}
-        self._counts = counts
+        self._grids = grids or {}
+        self.counts = counts
         self._versions: dict[str, int] = {}
+
+    @property
+    def activations(self) -> Mapping[str, Tensor]:
+        """Return the output (N, C, *S') of every watched layer."""
+        return {key: self.laid_out(key, root) for key, root in self.roots.items()}
+
+    def laid_out(self, key: str, t: Tensor) -> Tensor:
+        """Return a watched layer's output, or the gradient there, as (N, C, *S')."""
+        grid = self._grids.get(key)
+        return t if grid is None else grid.laid_out(t)
 
     def keep(self, key: str, seen: Tensor) -> Tensor:
         """Return what goes downstream in place of a watched tensor.
@@ -51,8 +74,14 @@ class Probed:
         Where no graph leads to it yet, it becomes the root of one: nothing is stored before the layer. A clone goes
         on, because an in-place operation after the layer would otherwise rewrite the activation.
         """
+        if seen.is_inference():
+            raise ModelError(
+                f"layer {key!r}, which the network runs under torch.inference_mode()",
+                expected="a network through which gradients pass",
+                do="Take inference_mode out of its forward, or use occlusion or rise, which need no gradient",
+            )
         root = seen if seen.requires_grad else seen.detach().requires_grad_()
-        self.activations[key] = root
+        self.roots[key] = root
         self._versions[key] = root._version  # noqa: SLF001 - torch offers no other count of in-place writes
         return root.clone()
 
@@ -67,34 +96,72 @@ class Probed:
                     expected="one run, or the number of the run",
                     do=f"Name one of: {', '.join(f'{name}#{i}' for i in range(ran))}",
                 )
-            if key not in self.activations:
+            if key not in self.roots:
                 runs = "did not run" if not ran else f"ran {ran} times, numbered from #0"
                 raise LayerError(f"layer {key!r}: {name!r} {runs}", do="Choose a layer that takes part in the output")
-            if self.activations[key]._version != self._versions[key]:  # noqa: SLF001
+            if self.roots[key]._version != self._versions[key]:  # noqa: SLF001
                 raise LayerError(
                     f"layer {key!r}, whose output is overwritten in place by another part of the network",
                     do="Watch the layer before it or after it",
                 )
+            if key in self._grids and self._grids[key] is None:
+                raise unplaced(key, self.roots[key])
 
     def gradients(self, scores: Tensor) -> Iterator[Mapping[str, Tensor]]:
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe.
 
         Raises LayerError when the scores do not depend on a layer.
         """
-        keys = list(self.activations)
-        roots = [self.activations[k] for k in keys]
-        count = scores.shape[1]
-        if not scores.requires_grad:
-            raise _independent(keys)
-        for k in range(count):
-            self._counts.backward_passes += 1
-            with torch.enable_grad():  # the caller may iterate under no_grad
-                score = scores[:, k].sum()
+        return slopes([self], scores, self.counts)
+
+
+class ProbedApart:
+    """Forward runs of one image each, as one probe: of networks that mix the images of a batch."""
+
+    def __init__(self, probes: Sequence[Probed]) -> None:
+        self.probes = probes
+        self.output = torch.cat([p.output for p in probes])
+
+    @property
+    def activations(self) -> Mapping[str, Tensor]:
+        """Return the output (N, C, *S') of every watched layer."""
+        several = [p.activations for p in self.probes]
+        return {key: torch.cat([one[key] for one in several]) for key in several[0]}
+
+    def gradients(self, scores: Tensor) -> Iterator[Mapping[str, Tensor]]:
+        """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
+        return slopes(self.probes, scores, self.probes[0].counts)
+
+
+def slopes(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Iterator[Mapping[str, Tensor]]:
+    """Yield for each of K score columns (N, K) of some probes the gradient (N, C, *S') at every watched layer.
+
+    Raises LayerError when the scores do not depend on a layer, and ModelError where torch has no way back.
+    """
+    keys = list(probes[0].roots)
+    roots = [p.roots[k] for p in probes for k in keys]
+    count = scores.shape[1]
+    if not scores.requires_grad:
+        raise _independent(keys)
+    for k in range(count):
+        counts.backward_passes += 1
+        with torch.enable_grad():  # the caller may iterate under no_grad
+            score = scores[:, k].sum()
+        try:
             grads = torch.autograd.grad(score, roots, retain_graph=k < count - 1, allow_unused=True)
-            without = [key for key, g in zip(keys, grads, strict=True) if g is None]
-            if without:
-                raise _independent(without)
-            yield dict(zip(keys, grads, strict=True))
+        except RuntimeError as error:
+            raise _no_way_back(error) from error
+        found: dict[str, Tensor] = {}
+        for i, key in enumerate(keys):
+            own = grads[i :: len(keys)]
+            if any(g is None for g in own):
+                raise _independent([key])
+            found[key] = (
+                torch.cat([p.laid_out(key, g) for p, g in zip(probes, own, strict=True)])
+                if len(own) > 1
+                else probes[0].laid_out(key, own[0])
+            )
+        yield found
 
 
 @contextmanager
@@ -106,7 +173,7 @@ def watched(module: nn.Module, x: Tensor, layers: Sequence[str], probed: Probed)
         if INPUT in layers:
             x = probed.keep(INPUT, x)
         names = dict.fromkeys(key.partition("#")[0] for key in layers if key != INPUT)
-        handles += [found(module, n).register_forward_hook(_hook(n, set(layers), probed)) for n in names]
+        handles += [watchable(module, n).register_forward_hook(_hook(n, set(layers), probed)) for n in names]
         yield x
     finally:
         for handle in handles:
@@ -116,12 +183,29 @@ def watched(module: nn.Module, x: Tensor, layers: Sequence[str], probed: Probed)
 def found(module: nn.Module, name: str) -> nn.Module:
     """Return the layer of a dotted name; raises LayerError with the nearest names."""
     named: dict[str, nn.Module] = dict(module.named_modules())
-    for candidate in (name, name.removeprefix("module."), name.removeprefix("_orig_mod.")):
+    for candidate in (name, *without_wrapper(name)):
         if candidate in named and candidate:
             return named[candidate]
     raise LayerError(
         f"layer {name!r}", expected="the dotted name of a layer", do=did_you_mean(name, filter(None, named))
     )
+
+
+def without_wrapper(name: str) -> tuple[str, ...]:
+    """Return a layer's name as it is inside DataParallel and torch.compile."""
+    return name.removeprefix("module."), name.removeprefix("_orig_mod.")
+
+
+def watchable(module: nn.Module, name: str) -> nn.Module:
+    """Return the layer of a dotted name; raises LayerError for one inside a scripted module, which takes no hooks."""
+    layer = found(module, name)
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise LayerError(
+            f"layer {name!r}, which is scripted",
+            expected="a layer of a plain module",
+            do="Explain the module before torch.jit.script, or use a method that explains the input",
+        )
+    return layer
 
 
 def _hook(name: str, keys: set[str], probed: Probed) -> Callable[[nn.Module, object, object], object]:
@@ -140,6 +224,24 @@ def _hook(name: str, keys: set[str], probed: Probed) -> Callable[[nn.Module, obj
         return probed.keep(key, output)
 
     return watch
+
+
+def unplaced(layer: str, output: Tensor) -> LayerError:
+    """Return the refusal of a layer whose entries lie nowhere on the image, or that could not be followed."""
+    return LayerError(
+        f"layer {layer!r} with an output of shape {tuple(output.shape)}, whose axes are no grid of the image's places",
+        expected="a layer in which places of the image still stand beside each other",
+        do="Choose an earlier layer, or give a reshape_transform from its output to (N, C, *S)",
+    )
+
+
+def _no_way_back(error: RuntimeError) -> ModelError:
+    first = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return ModelError(
+        f"a network whose gradient torch cannot give ({first})",
+        expected="operations through which gradients pass",
+        do="Use occlusion or rise, which need no gradient, or replace the operation",
+    )
 
 
 def _independent(layers: Sequence[str]) -> LayerError:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saliscope.core.errors import ModelError
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
 
 
 #: The layout in memory in which convolutions of reduced precision run fastest, by the axes of (N, C, *S).
@@ -42,9 +42,10 @@ class Reduced:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits of x (N, C, *S) in at least float32, without a graph; ModelError where it does not run."""
+        apart = self._opened.mixes(x)
         x = x.detach().to(self._dtype)
         try:
-            output = self._run(x)
+            output = torch.cat([self._run(row[None]) for row in x]) if apart else self._run(x)
         except RuntimeError as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(

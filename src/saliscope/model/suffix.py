@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import LayerError, ModelError
 from saliscope.core.protocols import INPUT
+from saliscope.model.failure import told_of_failure
 from saliscope.model.probe import Probed, found, watched
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
 
 #: Bytes held at once for each byte of the largest tensor, rounded up from the peaks in `perturb.stream`: MONAI's
 #: DenseNet121 6.8 at 224 pixels in 2D and 3.1 at 64 in 3D, its ResNet18 2.0 there.
@@ -55,19 +56,16 @@ class Suffix:
         #: Runs whose noted output is written in place later on, so that each call needs a copy.
         self._copied: set[Key] = set()
         self._copies_all = self._whole = False
+        self._apart = model.mixes(x, rows=2)
+        self._grid = None if layer == INPUT else model.grid(x, layer)
         recorder = _Recorder(self._layer, self._call)
-        probed = Probed(model.counts)
+        probed = Probed(model.counts, {} if layer == INPUT else {layer: self._grid})
         with watched(model.module, x, [layer], probed):
             with _forwards(model.module, recorder.wrapped):
                 self.output = model(x)
             probed.check([layer])
+        self._raw = probed.roots[layer].detach()
         self.activation = probed.activations[layer].detach()
-        if len(self.activation) != 1:
-            raise LayerError(
-                f"layer {layer!r} with an output of shape {tuple(self.activation.shape)} for one image",
-                expected="(1, C', *S')",
-                do="Choose a layer whose first axis is the batch",
-            )
         for key, output in recorder.done:
             self._before.setdefault(key, []).append(output)
         self._settle()
@@ -86,19 +84,27 @@ class Suffix:
                 expected=f"(M, {', '.join(map(str, self.activation.shape[1:]))})",
                 do="Give as many channels and cells as the layer has",
             )
-        with torch.set_grad_enabled(a.requires_grad):
-            return self._run_whole(a) if self._whole else self._replay(a)
+        with torch.set_grad_enabled(a.requires_grad), told_of_failure(self._model.module, self._x):
+            if self._apart and len(a) > 1:
+                return torch.cat([self._given(a[i : i + 1]) for i in range(len(a))])
+            return self._given(a)
+
+    def _given(self, a: Tensor) -> Tensor:
+        """Return the logits of activations laid out as (M, C', *S')."""
+        raw = a if self._grid is None else self._grid.put_back(a, self._raw)
+        return self._run_whole(raw, len(a)) if self._whole else self._replay(raw, len(a))
 
     def _settle(self) -> None:
         """Choose the way to run by whether it gives the network's own output, for two rows, again."""
-        pair = self.activation.expand(2, *self.activation.shape[1:])
+        count = 1 if self._apart else 2
+        pair = self.activation.expand(count, *self.activation.shape[1:])
         with torch.no_grad():
             reason = self._differs(pair)
             if reason is None:
                 return
             self._whole = True
             self._before.clear()
-            if not _close(self._run_whole(pair), self.output):
+            if not _close(self._given(pair), self.output):
                 raise ModelError(
                     f"a network that does not repeat its output when layer {self._name!r} is given its own again",
                     expected="one output for one input",
@@ -110,12 +116,12 @@ class Suffix:
         """Return why replaying does not do for this network, or None."""
         try:
             try:
-                output = self._replay(pair)
+                output = self._given(pair)
             except RuntimeError as error:
                 if SHARED not in str(error):
                     raise
                 self._copies_all = True
-                output = self._replay(pair)
+                output = self._given(pair)
                 self._copies_all = False
         except RuntimeError as error:
             # A network that fails by itself says something else, or fails again in the whole run.
@@ -124,22 +130,22 @@ class Suffix:
             return "what stands before it does not take several copies at once"
         return None if _close(output, self.output) else "what stands before it could not be kept fixed"
 
-    def _replay(self, a: Tensor) -> Tensor:
+    def _replay(self, a: Tensor, count: int) -> Tensor:
         given: list[tuple[Key, Tensor]] = []
-        x = a.clone() if self._layer is None else self._grown(self._x, len(a), (0, 0), given)
-        with self._replaced(a), _forwards(self._model.module, lambda m: self._stand_in(m, a, given)):
+        x = a.clone() if self._layer is None else self._grown(self._x, count, (0, 0), given)
+        with self._replaced(a), _forwards(self._model.module, lambda m: self._stand_in(m, a, count, given)):
             output = self._model.run_uncounted(x)
         if self._copies_all:
             self._copied = {key for key, tensor in given if tensor._version}  # noqa: SLF001 - no other count of writes
-        self._model.counts.suffix_samples += len(a)
+        self._model.counts.suffix_samples += count
         self._model.count(0)
         return output
 
-    def _run_whole(self, a: Tensor) -> Tensor:
-        x = a.clone() if self._layer is None else self._x.repeat(len(a), *[1] * (self._x.ndim - 1))
+    def _run_whole(self, a: Tensor, count: int) -> Tensor:
+        x = a.clone() if self._layer is None else self._x.repeat(count, *[1] * (self._x.ndim - 1))
         with self._replaced(a, self._call):
             output = self._model.run_uncounted(x)
-        self._model.count(len(a))
+        self._model.count(count)
         return output
 
     @contextmanager
@@ -162,7 +168,9 @@ class Suffix:
         finally:
             handle.remove()
 
-    def _stand_in(self, module: nn.Module, a: Tensor, given: list[tuple[Key, Tensor]]) -> Callable[..., Any] | None:
+    def _stand_in(
+        self, module: nn.Module, a: Tensor, count: int, given: list[tuple[Key, Tensor]]
+    ) -> Callable[..., Any] | None:
         """Return what a module runs in place of its forward; None where it runs its own."""
         noted = self._before.get(id(module), [])
         queue = deque(enumerate(noted))
@@ -174,7 +182,7 @@ class Suffix:
             nonlocal pending
             if queue:
                 index, output = queue.popleft()
-                return _each(output, lambda t: self._grown(t, len(a), (id(module), index), given))
+                return _each(output, lambda t: self._grown(t, count, (id(module), index), given))
             if pending:
                 pending = False
                 return a
@@ -184,8 +192,8 @@ class Suffix:
 
     def _grown(self, tensor: Tensor, size: int, key: Key, given: list[tuple[Key, Tensor]]) -> Tensor:
         """Return a noted tensor for `size` rows: a view, or a copy where it is written in place."""
-        if tensor.ndim == 0:
-            return tensor
+        if tensor.ndim == 0 or size == 1:
+            return tensor if size != 1 or not (self._copies_all or key in self._copied) else tensor.clone()
         if len(tensor) != 1:
             # The batch may be folded into a longer axis, as windows are.
             return tensor.repeat(size, *[1] * (tensor.ndim - 1)) if tensor.is_floating_point() else tensor

@@ -64,13 +64,13 @@ def on_layer(method: Method, layer: str | Callable[[], str]) -> Method:
     return settled(method, change)
 
 
-def asking(name: str, method: Method, network: Network, runs: Sequence[LayerRun], axes: int) -> Asking:
+def asking(name: str, method: Method, network: Network, runs: Sequence[LayerRun]) -> Asking:
     """Return the method on its layers: as named, or as the card says, or the last spatial one."""
     reasons = []
 
     def chosen() -> str:
         found, reason = (
-            (network.layer, "the default of the model card") if network.layer != "auto" else choose_layer(runs, axes)
+            (network.layer, "the default of the model card") if network.layer != "auto" else choose_layer(runs)
         )
         reasons.append(reason)
         return found

@@ -169,7 +169,7 @@ def on_its_layer(name: str, method: Method, network: Network, view: View) -> Met
         return method
     x = view.tensor.to(network.device, network.dtype)
     with network.opened() as model:
-        return asking(name, method, network, model.runs(x), x.ndim - 2).method
+        return asking(name, method, network, model.runs(x)).method
 
 
 def _prepared(images: Sequence[MedicalImage], network: Network) -> None:

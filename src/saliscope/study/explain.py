@@ -22,7 +22,8 @@ from saliscope.core.protocols import Beside, Diagnosing, Kernel, Method
 from saliscope.core.provenance import Provenance
 from saliscope.methods.kernel import kernel_maps
 from saliscope.model.layers import LayerRun, cells_of
-from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
 from saliscope.model.view import described as steps_described
@@ -30,6 +31,7 @@ from saliscope.study.asking import Asking, asking, described
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.question import Asked, Question
 from saliscope.study.settle import settled
+from saliscope.study.soundness import check_maps, check_output, refused_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,21 +65,25 @@ def explained(
     """
     import torch
 
-    x = torch.cat([case.view.tensor for case in cases]).to(network.device, network.dtype)
     question = Question(asked, network)
-    with network.opened() as model:
-        # What a method may know of the image beside its tensor is the same for all: they came in one batch.
-        placed = {name: settled(m, cases[0].image, cases[0].view, network) for name, m in methods.items()}
-        surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
-        runs = model.runs(x) if surveyed else []
-        check_room(placed, runs, x.shape[2:], network.device, x.element_size())
-        all_asked = [asking(name, m, network, runs, x.ndim - 2) for name, m in placed.items()]
-        found = dict(_found(model, x, question, all_asked, said))
-        if question.output is None:
-            question.scores(model(x))
+    # What is made under the caller's inference_mode cannot have a graph.
+    with torch.inference_mode(mode=False), refused_in_words(", ".join(methods), network.name):
+        x = torch.cat([case.view.tensor for case in cases]).to(network.device, network.dtype, copy=True)
+        with network.opened() as model:
+            # What a method may know of the image beside its tensor is the same for all: they came in one batch.
+            placed = {name: settled(m, cases[0].image, cases[0].view, network) for name, m in methods.items()}
+            surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
+            runs = model.runs(x) if surveyed else []
+            check_room(placed, runs, x.shape[2:], network.device, x.element_size())
+            all_asked = [asking(name, m, network, runs) for name, m in placed.items()]
+            found = dict(_found(model, x, question, all_asked, said))
+            if question.output is None:
+                question.scores(model(x))
+            remarks = tuple(model.remarks)
     assert question.output is not None
+    check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    notes = (*network.notes, *((ACTIVATED,) if _activated(question.output, network.kind) else ()))
+    notes = (*network.notes, *remarks, *((ACTIVATED,) if _activated(question.output, network.kind) else ()))
     explanations = []
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
@@ -134,6 +140,7 @@ def _found(
 
 
 def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, maps: Mapping[str, Tensor]) -> _Found:
+    check_maps(type(method).__name__, method, maps, model.surveyed(x))
     measured = method.diagnose(model, x, question, maps[MAP]) if isinstance(method, Diagnosing) else {}
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
     return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saliscope.core.errors import ModelError
 from saliscope.core.nesting import has, settled
 from saliscope.core.protocols import Beside, Family, Method, Traits
 from saliscope.core.target import LogitTarget, Target
@@ -185,7 +186,7 @@ def traceless(method: Method) -> None:
         try:
             _map(method, network, x)
             failed = False
-        except RuntimeError:
+        except ModelError:
             failed = True
         if fail_at and failed != (network.runs >= fail_at):
             _refuse(method, "hides that the network failed")

@@ -13,7 +13,7 @@ from saliscope.core.protocols import Method
 from saliscope.core.region import Region
 from saliscope.core.target import Target
 from saliscope.figures.place import placed
-from saliscope.model.network import OpenNetwork
+from saliscope.model.opened import OpenNetwork
 from saliscope.model.view import View
 from saliscope.perturb.plan import PerturbationPlan
 

@@ -59,7 +59,7 @@ class EfficientMPRT:
         The samples of the copies are counted as the model's. Raises MetricError for a model that has no weights to
         draw: give an opened network.
         """
-        from saliscope.model.network import OpenNetwork
+        from saliscope.model.opened import OpenNetwork
         from saliscope.model.randomised import layers_with_weights
 
         if not isinstance(model, OpenNetwork):

@@ -23,7 +23,7 @@ from saliscope.model.incremental.rules import laid
 from saliscope.model.incremental.trace import traced
 
 if TYPE_CHECKING:
-    from saliscope.model.network import OpenNetwork
+    from saliscope.model.opened import OpenNetwork
 
 #: Windows that are also run in full, and the difference allowed, as a share of the largest drop.
 CHECKED, TOLERANCE = 4, {torch.float64: 1e-9}
@@ -238,7 +238,7 @@ class Run:
         return _single(self.target.scores(self.model(lay(self.x)))) - torch.cat(scores)
 
     def _scores(self, output: Any) -> Tensor:
-        from saliscope.model.network import selected
+        from saliscope.model.output import selected
 
         return _single(self.target.scores(selected(output, self.model.network.output)))
 

@@ -23,7 +23,8 @@ from saliscope.phantom.effects.shapley import exact, sampled, steps
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from saliscope.model.network import Network, OpenNetwork
+    from saliscope.model.network import Network
+    from saliscope.model.opened import OpenNetwork
 
 __all__ = ["CohortEffects", "Effects", "case_effects", "cohort_effects", "effects"]
 #: Elements of which all 2**m pictures are rendered; beyond it orders of them are drawn.

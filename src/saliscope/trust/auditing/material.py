@@ -15,7 +15,8 @@ from saliscope.core.protocols import Method
 from saliscope.core.region import Region
 from saliscope.core.target import Holding, Target
 from saliscope.metrics.remade import maps_of
-from saliscope.model.network import Network, OpenNetwork
+from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
 from saliscope.perturb.stream import FORWARD, batch_size
 from saliscope.trust.checks.hidden import Decision
 from saliscope.trust.regions.find import Found, find

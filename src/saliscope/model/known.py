@@ -1,0 +1,98 @@
+"""What has been learnt of a network, kept for as long as it stays the same: once for each (network, weights, shape)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from saliscope.model.independence import Independence
+    from saliscope.model.layers import Survey
+
+#: What tells one state of a module from another: its modules and the storage and count of writes of its weights.
+Signature = tuple[Any, ...]
+
+
+@dataclass(eq=False)
+class Known:
+    """What is known of a module in one state: surveys and independence by shape, whether it writes its weights."""
+
+    signature: Signature
+    surveys: dict[tuple[Any, ...], Survey] = field(default_factory=dict)
+    independence: dict[tuple[Any, ...], Independence] = field(default_factory=dict)
+    #: Whether a run leaves the weights as they are; None before a first run was compared.
+    keeps_weights: bool | None = None
+    digest: tuple[int, str] | None = None
+
+
+_known: WeakKeyDictionary[nn.Module, Known] = WeakKeyDictionary()
+
+
+def known_of(module: nn.Module) -> Known:
+    """Return what is known of a module as it is now; of another state nothing is."""
+    signature = signature_of(module)
+    found = _known.get(module)
+    if found is None or found.signature != signature:
+        found = _known[module] = Known(signature)
+    return found
+
+
+def signature_of(module: nn.Module) -> Signature:
+    """Return what changes when a module is put into another, or a weight is written or replaced."""
+    modules = tuple(id(m) for m in module.modules())
+    weights = tuple((id(p), _pointer(p), _writes(p)) for p in module.parameters())
+    return modules, weights
+
+
+def _writes(p: Tensor) -> int:
+    return 0 if p.is_inference() else p._version  # noqa: SLF001 - torch has no other count of writes
+
+
+def _pointer(p: Tensor) -> int:
+    try:
+        return p.data_ptr()
+    except RuntimeError:  # a weight without storage yet, or of another kind than plain memory
+        return 0
+
+
+def shape_key(x: Tensor, output: str | int | None) -> tuple[Any, ...]:
+    """Return what tells the inputs of one kind from others, whatever their number: shape, type, device, output."""
+    return (tuple(x.shape[1:]), x.dtype, str(x.device), output)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's state; it is computed anew only where a sum over all bits differs."""
+    known = known_of(module)
+    check = _sum_of_bits(module)
+    if known.digest is None or known.digest[0] != check:
+        known.digest = check, _sha256(module)
+    return known.digest[1]
+
+
+def _sum_of_bits(module: nn.Module) -> int:
+    """Return a sum over the bits of every tensor of the state, weighed by its place: far cheaper than a digest.
+
+    A weight written through `.data` leaves torch's count of writes as it was; this sees it.
+    """
+    total = 0
+    for place, value in enumerate(module.state_dict().values(), start=1):
+        if isinstance(value, Tensor) and value.numel():
+            flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
+            words = flat[: flat.numel() // 4 * 4].view(torch.int32)
+            total += place * (int(words.sum(dtype=torch.int64)) + 31 * int(words[::3].sum(dtype=torch.int64)))
+            total += place * int(flat[flat.numel() // 4 * 4 :].sum(dtype=torch.int64))
+    return total
+
+
+def _sha256(module: nn.Module) -> str:
+    sha = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,231 @@
+"""A network while it is open: called, watched, cut, and asked about; made by `Network.opened`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from saliscope.core.errors import ModelError, OutputError
+from saliscope.core.protocols import INPUT
+from saliscope.core.target import Target
+from saliscope.core.windows import Windows
+from saliscope.model.axes.grid import Grid
+from saliscope.model.axes.transform import Transformed
+from saliscope.model.biases import biases
+from saliscope.model.cells import Cells
+from saliscope.model.failure import told_of_failure
+from saliscope.model.frozen import Frozen, frozen
+from saliscope.model.independence import Independence, independence
+from saliscope.model.known import known_of, shape_key
+from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
+from saliscope.model.onto import onto
+from saliscope.model.output import selected
+from saliscope.model.phase import phase_gradients
+from saliscope.model.probe import Counts, Probed, ProbedApart, watched
+from saliscope.model.reduced import Reduced
+from saliscope.model.suffix import Suffix
+
+if TYPE_CHECKING:
+    from saliscope.model.incremental.drops import Incremental
+    from saliscope.model.network import Network
+
+
+class OpenNetwork:
+    """An opened network: call it, or probe it. It counts what it was asked."""
+
+    def __init__(self, network: Network, module: nn.Module) -> None:
+        self.network, self.module = network, module
+        self.counts = Counts()
+        #: Called after every forward run, for whoever shows progress.
+        self.watch: Callable[[Counts], None] | None = None
+        self.closed = False
+        #: Sentences for the record of the maps being made, and those that hold for every map.
+        self.notes: list[str] = []
+        self.remarks: list[str] = []
+        self._incremental: Incremental | None = None
+
+    def close(self) -> None:
+        """Refuse every call from now on."""
+        self.closed = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the logits of x (N, C, *S), without a graph."""
+        with torch.no_grad():
+            return self._run(x.detach().clone())
+
+    def probe(self, x: Tensor, layers: Sequence[str]) -> Probed | ProbedApart:
+        """Run x (N, C, *S) once and watch layers by dotted name, the input by the name `INPUT`.
+
+        The k-th run of a layer that runs several times is "name#k". Activations and gradients are laid out as
+        (N, C, *S'), whatever the layer's own order of axes. Images that a network mixes run one at a time.
+        Raises LayerError for a layer that is not there, did not run, ran more than once, gave no tensor, or whose
+        places could not be followed.
+        """
+        grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT}
+        if self.mixes(x):
+            return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
+        return self._probe(x, layers, grids)
+
+    def _probe(self, x: Tensor, layers: Sequence[str], grids: dict[str, Grid | Transformed | None]) -> Probed:
+        with torch.enable_grad(), ExitStack() as hooks:
+            probed = Probed(self.counts, grids)
+            x = hooks.enter_context(watched(self.module, x, layers, probed))
+            if INPUT in layers:
+                hooks.enter_context(phase_gradients())
+            probed.output = self.run_once(x)
+        probed.check(layers)
+        return probed
+
+    def suffix(self, x: Tensor, layer: str) -> Suffix:
+        """Return what comes after a layer for one image x (1, C, *S), to run it on other activations.
+
+        Raises LayerError as `probe` does, and ModelError where the network does not repeat its own output.
+        """
+        with told_of_failure(self.module, x):
+            return Suffix(self, x, layer)
+
+    def window_drops(self, x: Tensor, without: Tensor, target: Target, windows: Windows) -> Tensor | None:
+        """Return how much the scores of x (1, C, *S) fall (n, K) for windows, or None: run them in full."""
+        from saliscope.model.incremental.drops import Incremental
+
+        if self.mixes(x, rows=2):
+            return None
+        self._incremental = self._incremental or Incremental(self)
+        return self._incremental.drops(x, without, target, windows)
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the record of the maps being made; the same one only once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def remark(self, text: str) -> None:
+        """Keep a sentence for the record of every map made while the network is open."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def take_notes(self) -> tuple[str, ...]:
+        """Return the sentences kept so far, and keep none of them."""
+        taken, self.notes = tuple(self.notes), []
+        return taken
+
+    def survey(self, x: Tensor) -> Survey:
+        """Return what one run of an input of this shape (N, C, *S) shows; it is run once for a network as it is."""
+        surveys = known_of(self.module).surveys
+        key = shape_key(x, self.network.output)
+        if key not in surveys:
+            with told_of_failure(self.module, x[:1]):
+                surveys[key] = survey(self, x)
+            self.counts.look_samples += 1
+        return surveys[key]
+
+    def surveyed(self, x: Tensor) -> Survey | None:
+        """Return the survey of an input of this shape (N, C, *S) where there was one."""
+        return known_of(self.module).surveys.get(shape_key(x, self.network.output))
+
+    def runs(self, x: Tensor) -> Sequence[LayerRun]:
+        """Return every layer run of an input of this shape (N, C, *S)."""
+        return self.survey(x).runs
+
+    def independence(self, x: Tensor) -> Independence:
+        """Return whether images of this shape (N, C, *S) may run together; tried once for a network as it is."""
+        tried = known_of(self.module).independence
+        key = shape_key(x, self.network.output)
+        if key not in tried:
+            tried[key] = independence(self, x)
+        return tried[key]
+
+    def mixes(self, x: Tensor, rows: int | None = None) -> bool:
+        """Return whether the images of x (N, C, *S), or `rows` copies of one, must run one at a time; it is noted."""
+        if (len(x) if rows is None else rows) < 2:
+            return False
+        found = self.independence(x)
+        if not found.together:
+            self.remark(f"Every image was run alone, because {found.reason}.")
+        return not found.together
+
+    def grid(self, x: Tensor, layer: str) -> Grid | Transformed | None:
+        """Return how a layer's output for x (N, C, *S) lies on the input; None where it could not be followed."""
+        if self.network.reshape_transform is not None:
+            return Transformed(self.network.reshape_transform, x.ndim)
+        run = run_of(self.runs(x), layer)
+        return None if run is None else run.grid
+
+    def cells(self, x: Tensor, layer: str) -> Cells | None:
+        """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
+        return None if layer != INPUT and self.network.reshape_transform else cells_of(self.runs(x), layer, x.ndim - 2)
+
+    def size_of(self, x: Tensor, layer: str) -> tuple[int, ...]:
+        """Return the grid's size S' of a layer's output for an input (N, C, *S), () for a layer without one."""
+        run = run_of(self.runs(x), layer)
+        return run.grid.shape if run is not None and run.grid is not None else ()
+
+    def stages(self, x: Tensor) -> tuple[str, ...]:
+        """Return, from shallow to deep, the last layer of each grid that an input (N, C, *S) passes."""
+        return stages(self.runs(x))
+
+    def biases(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what each layer adds on the way of an input (N, C, *S), in a shape that fits the layer's output."""
+        return biases(self, x)
+
+    def onto_input(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
+        """Return values (N, K, *S') of a layer on the elements (N, K, *S) of x, linear between the layer's cells."""
+        return onto(values, self.cells(x, layer), x.shape[2:])
+
+    def reduced(self, dtype: torch.dtype) -> Reduced:
+        """Return a copy that runs forward in another floating type, such as bfloat16."""
+        return Reduced(self, dtype)
+
+    def frozen(self, x: Tensor) -> Frozen | None:
+        """Return what gives the logits of many inputs faster, proved on x (N, C, *S); None where nothing does."""
+        if self.mixes(x, rows=2):
+            return None
+        faster = frozen(self, x)
+        return None if isinstance(faster, str) else faster
+
+    def run_uncounted(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
+        """Return the logits of x as the caller's gradient mode has it, whatever the network raises."""
+        if self.closed:
+            raise ModelError("a network used after it was closed", do="Use it inside `with network.opened()`")
+        output = selected((self.module if module is None else module)(x), self.network.output)
+        # Made under inference_mode inside the network, it could not be used with anything that has a graph.
+        return output.clone() if output.is_inference() else output
+
+    def run_alone(self, x: Tensor) -> Tensor:
+        """Return the logits of one image x (1, C, *S), counted as a look at the network."""
+        with told_of_failure(self.module, x):
+            output = self.run_uncounted(x)
+        self.counts.look_samples += 1
+        return self._one_row_each(output, x)
+
+    def run_once(self, x: Tensor) -> Tensor:
+        """Return the logits of x (N, C, *S), all images at once, counted."""
+        with told_of_failure(self.module, x):
+            output = self.run_uncounted(x)
+        self.count(len(x))
+        return self._one_row_each(output, x)
+
+    def count(self, samples: int) -> None:
+        """Count samples that were run forward, and tell whoever watches."""
+        self.counts.forward_samples += samples
+        if self.watch is not None:
+            self.watch(self.counts)
+
+    def _run(self, x: Tensor) -> Tensor:
+        if self.mixes(x):
+            return torch.cat([self.run_once(x[i : i + 1]) for i in range(len(x))])
+        return self.run_once(x)
+
+    def _one_row_each(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return an output that has one row for each image; raises OutputError for another."""
+        if output.ndim and len(output) == len(x):
+            return output
+        raise OutputError(
+            f"an output of shape {tuple(output.shape)} for {len(x)} image{'s' if len(x) > 1 else ''}",
+            expected="one row for each image (N, ...)",
+            do="Wrap the network in a module that returns it so: output[None] for a missing axis, output.T for a "
+            "transposed one",
+        )
