@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from saliscope.model.network import Network
     from saliscope.perturb.reference import References
     from saliscope.read import read as read_image
-    from saliscope.study.api import explain
+    from saliscope.study.api import explain, inspect
     from saliscope.study.export import save_dicom
 
 #: Where each public name lives; loaded on first use, so that importing saliscope loads nothing heavy.
@@ -31,6 +31,7 @@ _ADDRESSES = {
     "References": "saliscope.perturb.reference:References",
     "SaliscopeError": "saliscope.core.errors:SaliscopeError",
     "explain": "saliscope.study.api:explain",
+    "inspect": "saliscope.study.api:inspect",
     "load": "saliscope.model.load:load",
     "read_image": "saliscope.read:read",
     "save_dicom": "saliscope.study.export:save_dicom",
@@ -47,6 +48,7 @@ __all__ = [
     "References",
     "SaliscopeError",
     "explain",
+    "inspect",
     "load",
     "read_image",
     "save_dicom",

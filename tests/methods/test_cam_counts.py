@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from watching import largest, watch
 
 from saliscope.core.protocols import Kernel
 from saliscope.core.target import LogitTarget
@@ -62,16 +63,10 @@ def test_forward_samples_do_not_grow_with_targets(name, fields, forward, backwar
 
 
 def test_smooth_grad_cam_plus_plus_keeps_within_the_memory_budget():
-    most = 0
-
-    def watch(_module, inputs):
-        nonlocal most
-        most = max(most, len(inputs[0]))
-
     net = SmallNet(2)
-    net.register_forward_pre_hook(watch)
+    watch(net)
     one = image(2)[0].numel() * 8 * FORWARD / 2**20
     method = METHODS.make("smooth-grad-cam++", layer="watched", memory_mb=3.5 * one)
     with Network(net, FOURTEEN[:3]).opened() as model:
         method.attribute(model, image(2), LogitTarget((0,), ("finding 0",)))
-    assert most == 3
+    assert largest() == 3

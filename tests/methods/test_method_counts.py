@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
+from watching import largest, watch
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
@@ -148,18 +149,12 @@ def test_occlusion_skips_windows_that_change_nothing():
 
 def test_batches_keep_within_the_memory_budget():
     """The most copies that run at once follow from the budget, however many steps there are."""
-    most = 0
-
-    def watch(_module, inputs):
-        nonlocal most
-        most = max(most, len(inputs[0]))
-
     net = SmallNet(2)
-    net.register_forward_pre_hook(watch)
+    watch(net)
     one = image(2)[0].numel() * 8 * GRAPH / 2**20
     with Network(net, FOURTEEN[:3]).opened() as model:
         for name in ("integrated-gradients", "smoothgrad"):
             METHODS.make(name, memory_mb=3.5 * one).attribute(model, image(2), LogitTarget((0,), ("finding 0",)))
-            assert most == 3
+            assert largest() == 3
         METHODS.make("occlusion", memory_mb=one).attribute(model, image(2), LogitTarget((0,), ("finding 0",)))
-        assert most == GRAPH // FORWARD
+        assert largest() == GRAPH // FORWARD

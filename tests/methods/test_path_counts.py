@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from watching import largest, watch
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
@@ -60,18 +61,12 @@ def test_max_gradients_are_never_exceeded():
 
 @pytest.mark.parametrize("name", ["integrated-gradients", "smoothgrad", "vargrad", "idgi", "blur-ig"])
 def test_batches_keep_within_the_memory_budget(name):
-    most = 0
-
-    def watch(_module, inputs):
-        nonlocal most
-        most = max(most, len(inputs[0]))
-
     net = SmallNet(2)
-    net.register_forward_pre_hook(watch)
+    watch(net)
     one = image(2)[0].numel() * 8 * GRAPH / 2**20
     with Network(net, LABELS).opened() as model:
         METHODS.make(name, memory_mb=3.5 * one).attribute(model, image(2), LogitTarget((0,), LABELS[:1]))
-    assert most == 3
+    assert largest() == 3
 
 
 def test_chunks_of_intervals_share_ends_only_where_they_touch():

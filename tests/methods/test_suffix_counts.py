@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from watching import forget, largest, watch
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
@@ -113,6 +114,7 @@ def test_floating_point_operations_are_those_of_the_suffix(axes):
     cells = seen[0, 0].numel()
     for name, samples in (("ablation-cam", 5), ("recipro-cam", 1 + cells)):
         fields = {"closed_form": False} if name == "ablation-cam" else {}
+        counted(net, x, name, 1, layer="watched", **fields)  # what is learnt of a network is learnt once
         found = flops(lambda n=name, f=fields: counted(net, x, n, 1, layer="watched", **f))
         # The map itself is one small product; the rest is counted exactly.
         assert whole + (PROOF + samples) * suffix <= found <= whole + (PROOF + samples) * suffix + 20 * cells
@@ -120,8 +122,8 @@ def test_floating_point_operations_are_those_of_the_suffix(axes):
 
 @pytest.mark.parametrize("name", ["ablation-cam", "recipro-cam", "score-cam"])
 def test_batches_keep_within_the_memory_budget(name):
-    net, x, most = SmallNet(2), image(2, batch=1), []
-    net.last.register_forward_pre_hook(lambda _m, inputs: most.append(len(inputs[0])))
+    net, x = SmallNet(2), image(2, batch=1)
+    watch(net.last)
     with Network(net, LABELS).opened() as model:
         suffix = model.suffix(x, "watched")
         one = (
@@ -129,9 +131,9 @@ def test_batches_keep_within_the_memory_budget(name):
             if name != "score-cam"
             else x.numel() * 8 * 136 / 2**20
         )
-        most.clear()
+        forget()
         METHODS.make(name, layer="watched", memory_mb=3.5 * one).attribute(model, x, target())
-    assert max(most) == 3
+    assert largest() == 3
 
 
 def test_finer_cam_of_a_batch_is_one_run():

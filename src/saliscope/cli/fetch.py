@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,10 +31,11 @@ def model_fetch(card: Card) -> None:
 
 def model_check(
     card: Card,
+    image: Annotated[Path | None, typer.Option(help="Run it on this image, and say what can be explained.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the card import module:function.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
 ) -> None:
-    """Load a network as `explain` would, its digest held to the card, and say what was loaded."""
+    """Load a network as `explain` would, its digest held to the card; with an image, look at how it runs."""
     from saliscope.model.load import load
 
     network = load(card, allow_code=allow_code)
@@ -46,10 +49,19 @@ def model_check(
         "notes": list(network.notes),
         "warning": network.warning,
     }
+    report = None
+    if image is not None:
+        from saliscope.study.api import inspect
+
+        report = inspect(network, image)
+        facts |= {"inspection": asdict(report)}
     if json:
         as_json(facts)
         return
+    facts.pop("inspection", None)
     for key, value in facts.items():
         for number, text in enumerate(value if isinstance(value, list) else [value] if value != "" else []):
             paragraph("" if number else key, f"{text:,}" if isinstance(text, int) else str(text))
-    line("\nIt loads. For research use only, not for diagnosis.")
+    if report is not None:
+        line(f"\n{report}")
+    line(f"\nIt loads{' and runs' if report else ''}. For research use only, not for diagnosis.")

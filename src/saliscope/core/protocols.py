@@ -90,8 +90,11 @@ class Model(Protocol):
     def __call__(self, x: Tensor) -> Tensor:
         """Return the output of x (N, C, *S) without a graph."""
 
-    def probe(self, x: Tensor, layers: Sequence[str]) -> Probe:
-        """Run x once and watch layers by dotted name, or the input by the name `INPUT`."""
+    def probe(self, x: Tensor, layers: Sequence[str], *, placed: bool = True) -> Probe:
+        """Run x once and watch layers by dotted name, or the input by the name `INPUT`.
+
+        What is watched is laid out as (N, C, *S'), or as the layer has it where it need not be `placed`.
+        """
 
     def suffix(self, x: Tensor, layer: str) -> Suffix:
         """Return what comes after a layer for one image x (1, C, *S)."""

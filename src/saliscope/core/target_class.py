@@ -143,7 +143,7 @@ def _of_classes(output: Tensor, kind: OutputKind) -> Tensor:
         raise OutputError(
             f"an output of shape {tuple(output.shape)}",
             expected="(N, classes)",
-            do="Say output='segmentation' for a map of classes, or pass a callable target.",
+            do="Say kind='segmentation' for a map of classes, or pass a callable target.",
         )
     return output
 

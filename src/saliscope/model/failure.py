@@ -40,8 +40,8 @@ def failure(module: nn.Module, x: Tensor, error: Exception) -> ModelError:
         return ModelError(
             got,
             expected="a forward that takes one tensor (N, C, *S)",
-            do="Wrap the network in a module whose forward(x) calls it with the image in its place, and with what else "
-            "it needs, for as many images as x has",
+            do="Say how to call it with the image x and what else it needs: forward=lambda net, x: net(x, table), "
+            "with as many rows of the rest as x has",
         )
     return ModelError(
         got,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saliscope.core.errors import SaliscopeError
+from saliscope.model.layers import LayerRun, survey
 from saliscope.model.suffix import CLOSE, CLOSE_ON_GPU
 
 if TYPE_CHECKING:
@@ -17,24 +18,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Independence:
-    """Whether images may run together, why not in words, and whether the network repeats its own output."""
+    """Whether images may run together, why not in words, and whether the network repeats its own output.
+
+    `bag` says that it gives one answer for all images together, as multiple-instance networks do.
+    """
 
     together: bool
     reason: str = ""
     repeats: bool = True
+    bag: bool = False
+    #: The runs of every layer for three images.
+    runs: tuple[LayerRun, ...] = ()
 
 
-def independence(model: OpenNetwork, x: Tensor) -> Independence:
-    """Return whether the first image of x (N, C, *S) gets between two others what it gets alone.
+def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> Independence:
+    """Return whether the first image of x (N, C, *S) gets between two others what it gets `alone`.
 
     It stands in the middle of three, so that a network that compares with the first or the last image shows too.
     """
     one = x[:1].detach()
     others = beside(one)
     with torch.no_grad():
-        alone = model.run_alone(one)
+        alone = model.run_alone(one) if alone is None else alone
+        model.counts.look_samples += 3
         try:
-            three = model.run_uncounted(torch.cat([others[0], one, others[1]]))
+            seen = survey(model, torch.cat([others[0], one, others[1]]))
+            three = seen.output
         except SaliscopeError as error:
             return Independence(together=False, reason=f"it does not take several images at once ({error.got})")
         except Exception as error:  # noqa: BLE001 - whatever it cannot do with three images, it may do with one
@@ -44,18 +53,24 @@ def independence(model: OpenNetwork, x: Tensor) -> Independence:
             return Independence(
                 together=False,
                 reason=f"it gives an output of shape {tuple(three.shape)} for three images",
+                bag=three.ndim == alone.ndim and len(three) == 1,
             )
-        off = _difference(three[1:2], alone)
-        if off <= _limit(alone):
-            return Independence(together=True)
-        if _difference(model.run_alone(one), alone) > _limit(alone):
+        if same(three[1:2], alone):
+            return Independence(together=True, runs=seen.runs)
+        if not same(model.run_alone(one), alone):
             return Independence(
                 together=False, reason="it does not give one image the same output twice", repeats=False
             )
     return Independence(
         together=False,
-        reason=f"its output for an image depends on the images beside it, by {100 * off:.2g} % of its largest value",
+        reason="its output for an image depends on the images beside it, by "
+        f"{100 * _difference(three[1:2], alone):.2g} % of its largest value",
     )
+
+
+def same(values: Tensor, right: Tensor) -> bool:
+    """Return whether an output (1, ...) is another's but for rounding."""
+    return _difference(values, right) <= (CLOSE_ON_GPU if right.is_cuda else CLOSE).get(right.element_size(), 1e-4)
 
 
 def beside(one: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +88,3 @@ def _difference(values: Tensor, right: Tensor) -> float:
         return float("inf")
     most = b.nan_to_num(0, 0, 0).abs().max().clamp(min=1e-30)
     return float((a - b).nan_to_num(0, 0, 0).abs().max() / most)
-
-
-def _limit(right: Tensor) -> float:
-    return (CLOSE_ON_GPU if right.is_cuda else CLOSE).get(right.element_size(), 1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,15 +20,27 @@ Signature = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Known:
-    """What is known of a module in one state: surveys and independence by shape, whether it writes its weights."""
+class Seen:
+    """What runs showed of a module called in one way: surveys and independence, by shape."""
 
-    signature: Signature
     surveys: dict[tuple[Any, ...], Survey] = field(default_factory=dict)
     independence: dict[tuple[Any, ...], Independence] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Known:
+    """What is known of a module in one state: what its runs showed, by how it is called, and what they wrote."""
+
+    signature: Signature
+    plain: Seen = field(default_factory=Seen)
+    called: WeakKeyDictionary[Callable[..., Any], Seen] = field(default_factory=WeakKeyDictionary)
     #: Whether a run leaves the weights as they are; None before a first run was compared.
     keeps_weights: bool | None = None
     digest: tuple[int, str] | None = None
+
+    def seen(self, forward: Callable[..., Any] | None) -> Seen:
+        """Return what runs by the caller's own `forward` showed, or by the module's own."""
+        return self.plain if forward is None else self.called.setdefault(forward, Seen())
 
 
 _known: WeakKeyDictionary[nn.Module, Known] = WeakKeyDictionary()

@@ -20,7 +20,7 @@ from saliscope.model.probe import without_wrapper
 if TYPE_CHECKING:
     from saliscope.model.opened import OpenNetwork
 
-#: A layer with less than this share of the run's layers before it is no last one: that is said.
+#: A layer with less than this share of the run's operations before it is no last one: that is said.
 SHALLOW = 0.5
 
 
@@ -31,7 +31,7 @@ class LayerRun:
     `value` numbers the tensor that came out and `content` the one that it only lays out anew, so that modules which
     hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `cut`
     whether no way from the input leads around it, `parted` whether later operations take only some of its features.
-    `depth` is the share of the used layers that ran before it. `grid` is None where the axes mix or are not followed.
+    `depth` is the share of the run's operations that make it. `grid` is None where the axes mix or are not followed.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Survey:
 def survey(model: OpenNetwork, x: Tensor) -> Survey:
     """Return what one run of x (N, C, *S) passes, in order of completion, and last the output, named "".
 
-    It is a true run of the first image, without a graph.
+    It is a true run, without a graph.
     """
-    one = x[:1].detach().clone()
+    one = x.detach().clone()
     runs: list[tuple[str, tuple[int, ...], int | None]] = []
     follower = Follower(one)
     handles = [
@@ -100,8 +100,7 @@ def _named(
     names = [name for name, _, _ in runs]
     often = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     calls: dict[str, int] = {}
-    total = sum(1 for _, _, v in runs if v is not None and v < len(used) and used[v] == 2)
-    before, found = 0, []
+    found = []
     for name, shape, number in runs:
         call = calls[name] = calls.get(name, -1) + 1
         value = follower.values[number] if number is not None else None
@@ -117,10 +116,9 @@ def _named(
                 used=mine,
                 cut=value is not None and value.number in cuts,
                 parted=value is not None and value.same_as in follower.parted,
-                depth=before / max(1, total - 1),
+                depth=0.0 if value is None else value.flops / max(1, follower.flops),
             )
         )
-        before += mine
     return found
 
 
@@ -186,8 +184,8 @@ def _reason(best: LayerRun, *, around: bool) -> str:
         reason += "; other ways lead around it, and what passes there is not in the map"
     if best.depth < SHALLOW:
         reason += (
-            f"; only {100 * best.depth:.0f} % of the layers come before it: the later ones mix all places, so that a "
-            "map of it shows little of what the network does"
+            f"; only {100 * best.depth:.0f} % of the operations come before it: later layers keep no grid, so that a map "
+            "of it shows little of what the network does"
         )
     return reason
 

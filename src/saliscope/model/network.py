@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -32,7 +33,8 @@ class Network:
 
     `output` is the key or index of the logits where the module returns a dict or a tuple. With `rescaled`, predictions
     are given too on a scale where each operating threshold is 0.5. `notes` go with every map. `reshape_transform` is
-    the caller's own function from a watched layer's output to (N, C, *S'), where its axes are not to be followed.
+    the caller's own function from a watched layer's output to (N, C, *S'), where its axes are not to be followed;
+    `forward` calls the module with the image (N, C, *S) where that needs more than the image.
     """
 
     module: nn.Module
@@ -48,6 +50,7 @@ class Network:
     rescaled: bool = False
     notes: tuple[str, ...] = ()
     reshape_transform: Callable[[Tensor], Tensor] | None = None
+    forward: Callable[[nn.Module, Tensor], object] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -76,15 +79,15 @@ class Network:
             stack.enter_context(torch.inference_mode(mode=False))
             inner = _with_gradients(unwrapped(self.module))
             known = known_of(inner)
+            model = OpenNetwork(self, inner)
             state = State(inner, weights=not known.keeps_weights)
-            stack.callback(_put_back, state, known)
+            stack.callback(_put_back, state, known, model)
             _made_ready(inner, stack)
             cuda = [self.device] if self.device.type == "cuda" else []
             # A network that draws random numbers must not move the caller's generator.
             stack.enter_context(torch.random.fork_rng(devices=cuda))
             stack.enter_context(torch.autocast(self.device.type, enabled=False))
             stack.enter_context(no_recompute())
-            model = OpenNetwork(self, inner)
             stack.callback(model.close)
             yield model
 
@@ -156,11 +159,16 @@ def _made_ready(module: nn.Module, stack: ExitStack) -> None:
         if parameter.requires_grad:
             parameter.requires_grad = False
             stack.callback(parameter.requires_grad_)
-    without_backward_hooks(module)
+    without_backward_hooks(module, stack)
 
 
-def _put_back(state: State, known: Known) -> None:
-    """Restore a network, and learn whether a run of it writes its own weights."""
+def _put_back(state: State, known: Known, model: OpenNetwork) -> None:
+    """Restore a network, tell what its runs had changed, and learn whether they write its weights."""
     with torch.inference_mode(mode=False):
-        state.restore()
+        model.changed = tuple(dict.fromkeys(_plain(name) for name in state.restore()))
     known.keeps_weights = known.keeps_weights is not False and not state.wrote_weights
+
+
+def _plain(name: str) -> str:
+    """Return what a user calls a part of a module: "a.steps" of "a._buffers['steps']"."""
+    return re.sub(r"_(?:buffers|parameters|modules)\['([^']*)'\]", r"\1", name)

@@ -20,7 +20,7 @@ from saliscope.model.cells import Cells
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
 from saliscope.model.independence import Independence, independence
-from saliscope.model.known import known_of, shape_key
+from saliscope.model.known import Seen, known_of, shape_key
 from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
 from saliscope.model.onto import onto
 from saliscope.model.output import selected
@@ -43,6 +43,8 @@ class OpenNetwork:
         #: Called after every forward run, for whoever shows progress.
         self.watch: Callable[[Counts], None] | None = None
         self.closed = False
+        #: What runs had changed in the network, told when it was put back.
+        self.changed: tuple[str, ...] = ()
         #: Sentences for the record of the maps being made, and those that hold for every map.
         self.notes: list[str] = []
         self.remarks: list[str] = []
@@ -57,15 +59,15 @@ class OpenNetwork:
         with torch.no_grad():
             return self._run(x.detach().clone())
 
-    def probe(self, x: Tensor, layers: Sequence[str]) -> Probed | ProbedApart:
+    def probe(self, x: Tensor, layers: Sequence[str], *, placed: bool = True) -> Probed | ProbedApart:
         """Run x (N, C, *S) once and watch layers by dotted name, the input by the name `INPUT`.
 
         The k-th run of a layer that runs several times is "name#k". Activations and gradients are laid out as
-        (N, C, *S'), whatever the layer's own order of axes. Images that a network mixes run one at a time.
-        Raises LayerError for a layer that is not there, did not run, ran more than once, gave no tensor, or whose
-        places could not be followed.
+        (N, C, *S'), whatever the layer's own order of axes, or as the layer has them where they need not be `placed`.
+        Images that a network mixes run one at a time. Raises LayerError for a layer that is not there, did not run,
+        ran more than once, gave no tensor, or whose places could not be followed.
         """
-        grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT}
+        grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT and placed}
         if self.mixes(x):
             return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
         return self._probe(x, layers, grids)
@@ -114,29 +116,36 @@ class OpenNetwork:
 
     def survey(self, x: Tensor) -> Survey:
         """Return what one run of an input of this shape (N, C, *S) shows; it is run once for a network as it is."""
-        surveys = known_of(self.module).surveys
+        surveys = self._seen().surveys
         key = shape_key(x, self.network.output)
         if key not in surveys:
             with told_of_failure(self.module, x[:1]):
-                surveys[key] = survey(self, x)
+                surveys[key] = survey(self, x[:1])
             self.counts.look_samples += 1
         return surveys[key]
 
     def surveyed(self, x: Tensor) -> Survey | None:
         """Return the survey of an input of this shape (N, C, *S) where there was one."""
-        return known_of(self.module).surveys.get(shape_key(x, self.network.output))
+        return self._seen().surveys.get(shape_key(x, self.network.output))
 
     def runs(self, x: Tensor) -> Sequence[LayerRun]:
         """Return every layer run of an input of this shape (N, C, *S)."""
         return self.survey(x).runs
 
-    def independence(self, x: Tensor) -> Independence:
-        """Return whether images of this shape (N, C, *S) may run together; tried once for a network as it is."""
-        tried = known_of(self.module).independence
+    def independence(self, x: Tensor, alone: Tensor | None = None) -> Independence:
+        """Return whether images of this shape (N, C, *S) may run together; tried once for a network as it is.
+
+        `alone` is what the first of them gets by itself, where that is known.
+        """
+        tried = self._seen().independence
         key = shape_key(x, self.network.output)
         if key not in tried:
-            tried[key] = independence(self, x)
+            tried[key] = independence(self, x, alone)
         return tried[key]
+
+    def tried_independence(self, x: Tensor) -> Independence | None:
+        """Return whether images of this shape may run together, where it was tried already."""
+        return self._seen().independence.get(shape_key(x, self.network.output))
 
     def mixes(self, x: Tensor, rows: int | None = None) -> bool:
         """Return whether the images of x (N, C, *S), or `rows` copies of one, must run one at a time; it is noted."""
@@ -152,7 +161,12 @@ class OpenNetwork:
         if self.network.reshape_transform is not None:
             return Transformed(self.network.reshape_transform, x.ndim)
         run = run_of(self.runs(x), layer)
-        return None if run is None else run.grid
+        if run is None or run.grid is None:
+            return None
+        # A run of several images tells for sure where they stand among folded slices or windows.
+        tried = self.tried_independence(x)
+        several = run_of(tried.runs, layer) if tried is not None else None
+        return run.grid if several is None or several.grid is None else several.grid
 
     def cells(self, x: Tensor, layer: str) -> Cells | None:
         """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
@@ -190,7 +204,8 @@ class OpenNetwork:
         """Return the logits of x as the caller's gradient mode has it, whatever the network raises."""
         if self.closed:
             raise ModelError("a network used after it was closed", do="Use it inside `with network.opened()`")
-        output = selected((self.module if module is None else module)(x), self.network.output)
+        module, forward = self.module if module is None else module, self.network.forward
+        output = selected(module(x) if forward is None else forward(module, x), self.network.output)
         # Made under inference_mode inside the network, it could not be used with anything that has a graph.
         return output.clone() if output.is_inference() else output
 
@@ -213,6 +228,9 @@ class OpenNetwork:
         self.counts.forward_samples += samples
         if self.watch is not None:
             self.watch(self.counts)
+
+    def _seen(self) -> Seen:
+        return known_of(self.module).seen(self.network.forward)
 
     def _run(self, x: Tensor) -> Tensor:
         if self.mixes(x):

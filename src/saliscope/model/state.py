@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -26,6 +27,8 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), type, range, slice, 
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 Undo = Callable[[], None]
+#: Says whether something is not what it was, or which of its parts are not.
+Differs = Callable[[], "bool | list[str]"]
 
 
 class State:
@@ -33,7 +36,7 @@ class State:
 
     def __init__(self, module: nn.Module, *, weights: bool) -> None:
         self._seen: dict[int, Any] = {}
-        self._undo: list[tuple[str, Callable[[], bool], Undo]] = []
+        self._undo: list[tuple[str, Differs, Undo]] = []
         self._weights = weights
         #: Whether, when it was restored, a weight had been written into.
         self.wrote_weights = False
@@ -47,16 +50,17 @@ class State:
         """Put everything back; return the names of what had changed."""
         changed = []
         for name, differs, undo in self._undo:
-            if differs():
+            found = differs()
+            if found:
                 undo()
-                changed.append(name)
+                changed += [name] if found is True else [f"{name}.{key}".lstrip(".") for key in found]
         self.wrote_weights = bool(self._weight_names & set(changed)) or any(
             p._version != version  # noqa: SLF001 - torch has no other count of writes
             for p, version in self._versions
         )
         return changed
 
-    def _keep(self, name: str, differs: Callable[[], bool], undo: Undo) -> None:
+    def _keep(self, name: str, differs: Differs, undo: Undo) -> None:
         self._undo.append((name, differs, undo))
 
     def _walk(self, value: Any, name: str) -> None:
@@ -87,7 +91,7 @@ class State:
             self._walk(inner, f"{name}[{key!r}]" if isinstance(key, str | int) else name)
         if isinstance(value, dict):
             before = dict(value)
-            self._keep(name, lambda: not _same_dict(value, before), lambda: _refill(value, before))
+            self._keep(name, lambda: bool(_changed(value, before)), lambda: _refill(value, before))
         elif isinstance(value, list | deque):
             items = list(value)
             self._keep(name, lambda: not _same_items(list(value), items), lambda: _reload(value, items))
@@ -99,7 +103,7 @@ class State:
         own = getattr(value, "__dict__", None)
         if isinstance(own, dict):
             before = dict(own)
-            self._keep(name, lambda: not _same_dict(value.__dict__, before), lambda: _refill(value.__dict__, before))
+            self._keep(name, lambda: _changed(value.__dict__, before), lambda: _refill(value.__dict__, before))
             for key, inner in before.items():
                 self._walk(inner, f"{name}.{key}" if name else str(key))
         for key in _slots(type(value)):
@@ -145,13 +149,17 @@ class State:
     def _generator(self, value: Any, name: str) -> None:
         get, put = _generator_state(value)
         before = get()
-        self._keep(name, lambda: True, lambda: put(before))
+        self._keep(name, lambda: not _same_state(get(), before), lambda: put(before))
 
     def _generators(self) -> None:
         """Keep the generators that belong to nobody; torch's own is kept by `fork_rng`."""
         state, legacy = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002 - networks may use the old one
-        self._keep("random", lambda: True, lambda: random.setstate(state))
-        self._keep("numpy.random", lambda: True, lambda: np.random.set_state(legacy))  # noqa: NPY002
+        self._keep("random", lambda: random.getstate() != state, lambda: random.setstate(state))
+        self._keep(
+            "numpy.random",
+            lambda: not _same_state(np.random.get_state(legacy=False), legacy),  # noqa: NPY002
+            lambda: np.random.set_state(legacy),  # noqa: NPY002
+        )
 
     def _function(self, value: Any, name: str) -> None:
         """Keep what a caller's hook writes to: what it closes over, or the object whose method it is."""
@@ -172,15 +180,14 @@ class State:
                 self._keep(f"{name}.{free}", *_attribute(cell, "cell_contents", inner))
 
 
-def without_backward_hooks(module: nn.Module) -> None:
-    """Take the caller's hooks of the way back off every module; the state that was kept before brings them back."""
+def without_backward_hooks(module: nn.Module, stack: ExitStack) -> None:
+    """Take the caller's hooks of the way back off every module; the stack puts them back."""
     for one in module.modules():
-        for name in BACKWARD_HOOKS:
-            if isinstance(one, torch.jit.ScriptModule):
-                continue
-            if vars(one).get(name):
-                vars(one)[name] = type(vars(one)[name])()
-                vars(one)["_is_full_backward_hook"] = None
+        own = vars(one)
+        for name in () if isinstance(one, torch.jit.ScriptModule) else BACKWARD_HOOKS:
+            if own.get(name):
+                stack.callback(own.update, {key: own[key] for key in (name, "_is_full_backward_hook")})
+                own.update({name: type(own[name])(), "_is_full_backward_hook": None})
 
 
 def _attribute(owner: Any, key: str, before: Any) -> tuple[Callable[[], bool], Undo]:
@@ -193,8 +200,10 @@ def _slots(kind: type) -> Iterator[str]:
         yield from (n for n in ((names,) if isinstance(names, str) else names) if n not in ("__dict__", "__weakref__"))
 
 
-def _same_dict(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
-    return len(now) == len(before) and all(k in now and now[k] is v for k, v in before.items())
+def _changed(now: dict[Any, Any], before: dict[Any, Any]) -> list[str]:
+    """Return the keys that were added, taken away, or given another value."""
+    keys = [k for k, v in before.items() if k not in now or now[k] is not v]
+    return [str(k) for k in (*keys, *(k for k in now if k not in before))]
 
 
 def _same_items(now: list[Any], before: list[Any]) -> bool:
@@ -218,6 +227,17 @@ def _equal(now: Tensor, before: Tensor) -> bool:
 def _write(t: Tensor, values: Tensor) -> None:
     with torch.no_grad():
         t.copy_(values)
+
+
+def _same_state(now: Any, before: Any) -> bool:
+    """Return whether two states of a generator are equal, whatever they are made of."""
+    if isinstance(now, dict):
+        return now.keys() == before.keys() and all(_same_state(now[k], before[k]) for k in now)
+    if isinstance(now, tuple | list):
+        return len(now) == len(before) and all(map(_same_state, now, before))
+    if isinstance(now, Tensor):
+        return torch.equal(now, before)
+    return bool(np.array_equal(now, before)) if isinstance(now, np.ndarray) else bool(now == before)
 
 
 def _generator_state(value: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:

@@ -1,10 +1,10 @@
-"""The one call for whoever has a module and an image: saliscope.explain."""
+"""The two calls for whoever has a module and an image: saliscope.explain, and saliscope.inspect before it."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from saliscope.model.steps import make_step
 from saliscope.model.view import View, Viewing
 from saliscope.study.asking import make_methods
 from saliscope.study.explain import Case, explained
+from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
 from saliscope.study.present import Showing
 from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
@@ -42,6 +43,8 @@ def explain(
     view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
     output: str | int | None = None,
     spacing_mm: Sequence[float] | None = None,
+    reshape_transform: Callable[[Tensor], Tensor] | None = None,
+    forward: Callable[[nn.Module, Tensor], object] | None = None,
 ) -> Explanation | list[Explanation]:
     """Return where in an image a network's answer came from: one explanation, or a list of them.
 
@@ -51,20 +54,56 @@ def explain(
     "contrast:malignant/benign", any object of `saliscope.core.target`, a list of these, or a function from the output
     to scores (N,). `layer` is a dotted name; None takes the card's, or the last spatial one. The rest describes a
     bare module: its labels, the kind of its output, its view, and where its logits are if it returns several things.
+    Layers of tokens, with channels last, or folded into the batch are laid out by their followed axes;
+    `reshape_transform`, a function from the layer's output to (N, C, *S'), does it in place of that. `forward` calls a
+    module that needs more than the image: `lambda net, x: net(x, table)`.
+    A tensor of images that a network gives one answer for, as for a bag of patches, gives one map for each image.
     A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
     Raises a SaliscopeError that says what does not fit; warns (NetworkWarning) where the network's card says so.
     """
     network = _network(model, labels, kind, view, output)
+    if reshape_transform is not None or forward is not None:
+        network = replace(network, reshape_transform=reshape_transform, forward=forward)
     if network.warning:
         warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=2)
     methods = make_methods(method, layer)
     asked = target
-    batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked))
+    x, networks = _each_of_bag(x, network)
+    batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked) or len(networks) > 1)
     shares = zip(batches, shared_out(asked, [len(batch) for batch in batches]), strict=True)
-    found = [e for batch, share in shares for e in explained(batch, network, methods, share)]
+    networks = networks * len(batches) if len(networks) == 1 else networks
+    found = [
+        e for own, (batch, share) in zip(networks, shares, strict=True) for e in explained(batch, own, methods, share)
+    ]
     several = not isinstance(method, str | Method) or asks_for_several(target)
     one_image = isinstance(x, str | Path | MedicalImage) or (hasattr(x, "shape") and len(x) == 1)
     return found[0] if len(found) == 1 and one_image and not several else found
+
+
+def inspect(
+    model: nn.Module | Network | str | Path,
+    x: str | Path | MedicalImage | Tensor,
+    *,
+    labels: Sequence[str] = (),
+    kind: OutputKind | None = None,
+    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    output: str | int | None = None,
+    heavy_gflop: float = HEAVY_GFLOP,
+) -> Inspection:
+    """Return a short report on a network, before anything is explained: what it takes, gives, and lets be explained.
+
+    `x` is one image, as a path or a MedicalImage, or a tensor (N, C, *S) as the network sees it, of which the first is
+    taken. At most three forward runs are made; above `heavy_gflop` (10^9 operations a run) one, and what was not
+    checked is said. The rest is as in `explain`. Print the report, or look at `facts`, `layers`, `auto`.
+    Raises ModelError where the network does not run on the image.
+
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        >>> saliscope.inspect(net, torch.rand(1, 1, 16, 16)).auto
+        '0'
+    """
+    network = _network(model, labels, kind, view, output)
+    cases = _batches(x, network, None, alone=True)[0]
+    return inspected(network, cases[0].view.tensor, heavy_gflop)
 
 
 def _network(
@@ -99,6 +138,18 @@ def _network(
         viewing=view or network.viewing,
         output=output if output is not None else network.output,
     )
+
+
+def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:
+    """Return the network for each image of a bag that it answers for together, else the one for all."""
+    from torch import Tensor
+
+    if not isinstance(x, Tensor) or x.ndim not in (4, 5) or not x.is_floating_point() or x.numel() == 0:
+        return x, [network]
+    from saliscope.study.bags import in_bag, is_bag, unstacked
+
+    x, network = unstacked(x, network)
+    return x, [in_bag(x, n, network) for n in range(len(x))] if is_bag(x, network) else [network]
 
 
 def _batches(x: Any, network: Network, spacing_mm: Sequence[float] | None, *, alone: bool) -> list[list[Case]]:

@@ -28,6 +28,7 @@ from saliscope.model.probe import Counts
 from saliscope.model.view import View
 from saliscope.model.view import described as steps_described
 from saliscope.study.asking import Asking, asking, described
+from saliscope.study.inspection import ending
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.question import Asked, Question
 from saliscope.study.settle import settled
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: What a note says where a network's output seems to have passed a softmax or a sigmoid already.
-ACTIVATED = "The output looks like probabilities, not logits: maps of saturated probabilities fade."
+ACTIVATED = "The output looks like {}, not logits: maps of saturated values fade."
+CHANGED = "Forward runs changed {} of the network; that was put back."
 STRETCHED = "The cells of this layer could not be followed: the map is laid edge to edge over the view."
 
 #: The name under which a method gives its own map among those beside it.
@@ -79,11 +81,12 @@ def explained(
             found = dict(_found(model, x, question, all_asked, said))
             if question.output is None:
                 question.scores(model(x))
-            remarks = tuple(model.remarks)
+        remarks = (*model.remarks, *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()))
     assert question.output is not None
     check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    notes = (*network.notes, *remarks, *((ACTIVATED,) if _activated(question.output, network.kind) else ()))
+    ends = ending(question.output, network.kind)
+    notes = (*network.notes, *remarks, *((ACTIVATED.format(ends),) if ends else ()))
     explanations = []
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
@@ -212,9 +215,3 @@ def _speaks(network: Network, question: Question) -> bool:
         return True
     output = question.output
     return output is not None and output.ndim > 1 and (not network.labels or len(network.labels) == output.shape[1])
-
-
-def _activated(output: Tensor, kind: str) -> bool:
-    if kind == "regression" or output.ndim < 2 or output.min() < 0 or output.max() > 1:
-        return False
-    return kind in ("multi-label", "binary") or bool((output.sum(1) - 1).abs().max() < 1e-3)

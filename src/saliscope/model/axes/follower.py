@@ -32,12 +32,14 @@ PRODUCTS = frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm"})
 class Value:
     """A tensor of the run: its number, its axes where they are known, the number of the value that it only re-lays.
 
-    `relation` says that it weighs places against each other, as an attention matrix does, and holds no features.
+    `relation` says that it weighs places against each other, as an attention matrix does, and holds no features;
+    `flops` counts the operations of the run so far.
     """
 
     number: int
     axes: Axes | None
     same_as: int
+    flops: int = 0
     relation: bool = False
     parents: list[tuple[int, Share]] = field(default_factory=list)
 
@@ -121,7 +123,7 @@ class Follower(TorchDispatchMode):
 
     def _note(self, tensor: Tensor, axes: Axes | None, parents: list[tuple[int, Share]], same: Value | None) -> Value:
         number = len(self.values)
-        value = Value(number, axes, number if same is None else same.same_as, parents=parents)
+        value = Value(number, axes, number if same is None else same.same_as, self.flops, parents=parents)
         self.values.append(value)
         self._numbers[tensor] = number
         return value

@@ -108,6 +108,13 @@ def shuffled(state: Axes, factor: int, out: Tensor) -> Axes:
     return state.having(axes)
 
 
+def unshuffled(state: Axes, factor: int, out: Tensor) -> Axes:
+    """Return the axes of a pixel unshuffle (*, C, H r, W r) to (*, C r r, H, W)."""
+    state = state.having([*state.axes[:-3], unknown([out.shape[-3]])[0], *state.axes[-2:]])
+    middle = [(factor - 1) / 2] * 2
+    return slid(state, out, [float(factor)] * 2, middle, [float(factor)] * 2, out.ndim - 2)
+
+
 def per_axis(value: Any, count: int) -> list[float]:
     """Return one number for each axis."""
     values = list(value) if isinstance(value, list | tuple) else [value]

@@ -121,8 +121,11 @@ def evenly(atoms: Iterable[Atom]) -> bool:
 def merged(parts: Iterable[Part]) -> Axis:
     """Return parts with neighbours made one where together they step evenly."""
     found: list[Part] = []
+    parts = list(parts)
     for part in parts:
-        if isinstance(part, Atom) and part.free and part.size == 1:
+        # One image is everywhere and nowhere: beside others, what a batch of one says would only be in the way.
+        idle = isinstance(part, Atom) and part.size == 1 and (part.free or (part.dim == BATCH and len(parts) > 1))
+        if idle:
             continue
         if found and isinstance(part, Atom) and isinstance(found[-1], Atom):
             one = _one(found[-1], part)

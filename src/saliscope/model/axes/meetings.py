@@ -24,7 +24,7 @@ def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: 
     if not known:
         return None
     axes: list[Axis] = []
-    leading: set[int] = set()
+    placing: dict[int, set[int]] = {}
     for i, size in enumerate(out):
         given = []
         for k, (state, shape) in enumerate(known):
@@ -33,13 +33,18 @@ def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: 
                 given.append((k, state.axes[at]))
         axis, who = _agreed(given, size)
         axes.append(axis)
-        if any(atom.spatial for atom in atoms_of(axis)):
-            leading |= who
-    placed = [known[k][0] for k in sorted(leading)] or [s for s, _ in known]
-    first = placed[0]
-    offset = tuple((min(v) + max(v)) / 2 for v in zip(*(s.offset for s in placed), strict=True))
-    field = tuple(max(v) for v in zip(*(s.field for s in placed), strict=True))
-    return replace(first, axes=tuple(axes), offset=offset, field=field)
+        for atom in atoms_of(axis):
+            if atom.dim is not None and atom.spatial:
+                placing[atom.dim] = placing.get(atom.dim, set()) | who
+    offset, field = list(known[0][0].offset), list(known[0][0].field)
+    rolled = known[0][0].rolled
+    # Of each axis of space, what has it says where it lies: a gate that was pooled along it does not.
+    for dim, telling in placing.items():
+        placed = [known[k][0] for k in sorted(telling)]
+        offset[dim] = (min(s.offset[dim] for s in placed) + max(s.offset[dim] for s in placed)) / 2
+        field[dim] = max(s.field[dim] for s in placed)
+        rolled = tuple(placed[0].rolled[d] if d == dim else r for d, r in enumerate(rolled))
+    return Axes(tuple(axes), tuple(offset), tuple(field), rolled)
 
 
 def _agreed(given: Sequence[tuple[int, Axis]], size: int) -> tuple[Axis, set[int]]:

@@ -175,7 +175,7 @@ def concatenated(states: Sequence[Axes | None], tensors: Sequence[Tensor], dim: 
         (s, s.axes[dim]) if s is not None else (None, unknown([t.shape[dim]])[0])
         for s, t in zip(states, tensors, strict=True)
     ]
-    placed = [i for i, (_, axis) in enumerate(along) if any(a.spatial for a in atoms_of(axis))]
+    placed = [i for i, (_, axis) in enumerate(along) if not is_free(axis)]
     sizes = [t.shape[dim] for t in tensors]
     if len(placed) == 1:
         at = placed[0]
@@ -212,7 +212,7 @@ def _continued(along: Sequence[tuple[Axes | None, Axis]]) -> Axis | None:
         if state is None or len(axis) != 1 or not isinstance(axis[0], Atom) or not isinstance(first, Atom):
             return None
         atom = axis[0]
-        if atom.dim != first.dim or atom.dim is None or abs(atom.stride - first.stride) > 1e-9:
+        if atom.dim != first.dim or atom.dim is None or not atom.spatial or abs(atom.stride - first.stride) > 1e-9:
             return None
         if after is not None and abs(state.offset[atom.dim] - after) > 1e-6:
             return None
@@ -225,6 +225,12 @@ def _put(state: Axes, dim: int, axis: Axis) -> Axes:
     axes = list(state.axes)
     axes[dim] = axis
     return state.having(axes)
+
+
+def halved(state: Axes, dim: int, out: Tensor) -> Axes:
+    """Return the axes of a product of the two halves of an axis: nothing of it is known after."""
+    dim %= out.ndim
+    return _put(state, dim, unknown([out.shape[dim]])[0])
 
 
 def summed(state: Axes, before: Tensor, out: Tensor, dims: Sequence[int]) -> Axes:

@@ -58,6 +58,8 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         ("convolution", "_convolution"), alone(lambda s, c: kernels.convolution(s, c.args, c.out), "all")
     ),
+    "pixel_unshuffle": alone(lambda s, c: kernels.unshuffled(s, c.integer("downscale_factor", 1), c.out), "all"),
+    "glu": alone(lambda s, c: places.halved(s, c.integer("dim", -1), c.out)),
     "pixel_shuffle": alone(lambda s, c: kernels.shuffled(s, c.integer("upscale_factor", 1), c.out), "all"),
     **dict.fromkeys(("mm", "bmm", "matmul", "mv", "dot"), multiplied(0, 1)),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), multiplied(1, 2)),
