@@ -8,7 +8,7 @@ if all were drawn anew, in the map's own units. Its largest value as a share of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,10 @@ class Drawn:
             self.samples.where(these, others.samples),
             self.shares.where(these, others.shares),
         )
+
+    def moved(self, offset: Tensor) -> Drawn:
+        """Return the map with an offset (K, 1, ...) added, and all else as it is."""
+        return replace(self, maps={**self.maps, MAP: self.maps[MAP] + offset})
 
 
 def measured(attribution: Tensor) -> dict[str, Tensor]:
