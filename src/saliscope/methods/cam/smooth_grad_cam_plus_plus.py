@@ -45,7 +45,7 @@ class SmoothGradCAMPlusPlus:
         grid="layer",
         class_discriminative=True,
         citation="omeiza2019",
-        cost="`samples` + 1 forward, K x `samples` backward from the layer",
+        cost="at most `samples` + 1 forward, K x `samples` backward from the layer",
         blind="Evidence against the class has no weight. The noisy copies may be unlike any image the model has seen.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")

@@ -46,7 +46,7 @@ class ExpectedGradients:
         grid="input",
         class_discriminative=True,
         citation="erion2021",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="What all references share with the image gets nothing. Another choice of references is another map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")

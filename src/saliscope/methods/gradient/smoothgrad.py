@@ -37,7 +37,7 @@ class SmoothGrad:
         grid="input",
         class_discriminative=True,
         citation="smilkov2017",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="The slope around the image, not at it: the noisy copies may be unlike any image the model has seen.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")

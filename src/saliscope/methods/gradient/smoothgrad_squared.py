@@ -36,7 +36,7 @@ class SmoothGradSquared:
         grid="input",
         class_discriminative=True,
         citation="hooker2019",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="Whether evidence is for or against. A square makes the strongest elements stand alone.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)

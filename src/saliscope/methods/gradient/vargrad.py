@@ -38,7 +38,7 @@ class VarGrad:
         grid="input",
         class_discriminative=True,
         citation="adebayo2018a",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="The mean slope: where the gradient is large but steady there is nothing; a linear network has no map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)

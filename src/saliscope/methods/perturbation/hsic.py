@@ -51,7 +51,7 @@ class HSIC:
         grid="input",
         class_discriminative=True,
         citation="novello2022",
-        cost="`samples` forward, whatever K",
+        cost="at most `samples` forward, whatever K",
         blind="Whether a cell speaks for or against. No finer than a cell.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)

@@ -57,7 +57,7 @@ class LIME:
         grid="input",
         class_discriminative=True,
         citation="ribeiro2016",
-        cost="1 + `samples` forward, whatever K",
+        cost="1 + at most `samples` forward, whatever K",
         blind="What segments do together, which no linear model holds. Another parting, another map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)

@@ -36,8 +36,8 @@ class RISE:
     map's largest magnitude at every element (without centring, of the largest distance to the score of an evenly faded
     image), looked at after 256 masks and at each doubling; None or 0 always runs all `samples`. Beside the map stand
     the standard error of each element, and its square, the variance of the estimate. With `precision` "bfloat16" a
-    reduced copy of the network runs where a check finds it as good. `memory_mb` bounds the copies at once and changes no
-    value.
+    reduced copy of the network runs where a check finds it as good. `memory_mb` bounds the copies at once and changes
+    no value.
     """
 
     samples: int = 4096
