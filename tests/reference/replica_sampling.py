@@ -1,6 +1,7 @@
 """The standard errors of sampled maps again, slowly and literally, in float64; nothing here knows saliscope."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -60,22 +61,31 @@ def hc2(rows, weights, values, ridge, wanted, fixed=0):
 
 
 def hsic(kept, scores):
-    """hoeffding1948: the variance of a U-statistic of degree 2, every pair of samples by itself, for each cell."""
+    """hoeffding1948: the variance of a U-statistic of degree 2, every pair by itself; and what the width may do."""
     count = len(scores)
     distances = sorted(abs(scores[i] - scores[j]) for i in range(count) for j in range(i + 1, count))
-    width = distances[(len(distances) - 1) // 2]
-    likeness = np.exp(-((scores[:, None] - scores) ** 2) / (2 * width**2))
     centre = np.eye(count) - 1 / count
-    likeness = centre @ likeness @ centre
+
+    def likeness(at):
+        return centre @ np.exp(-((scores[:, None] - scores) ** 2) / (2 * distances[at] ** 2)) @ centre
+
+    last = len(distances) - 1
+    width = distances[last // 2]
+    within = [sum(abs(scores[i] - scores[j]) <= width for j in range(count)) / count for i in range(count)]
+    step = 2 * np.std(within, ddof=1) / math.sqrt(count)
+    quantiles = [NormalDist().inv_cdf(p) for p in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    others = [likeness(min(max(0, round((0.5 + t * step) * last - 1e-9)), last)) for t in quantiles]
     found = []
     for cell in range(kept.shape[1]):
         z = kept[:, cell] - kept[:, cell].mean()
-        h = [[2 * z[i] * z[j] * likeness[i, j] for j in range(count)] for i in range(count)]
-        pairs = [h[i][j] for i in range(count) for j in range(count) if i != j]
-        single = [sum(h[i][j] for j in range(count) if i != j) / (count - 1) for i in range(count)]
+        h = 2 * z[:, None] * z * likeness(last // 2)
+        pairs = [h[i, j] for i in range(count) for j in range(count) if i != j]
+        single = [sum(h[i, j] for j in range(count) if i != j) / (count - 1) for i in range(count)]
         second = sum(p**2 for p in pairs) / len(pairs) - (sum(pairs) / len(pairs)) ** 2
         first = np.var(single, ddof=1) - second / count
-        found.append(math.sqrt(4 * max(first, 0) / count + 2 * max(second, 0) / count**2))
+        likely = [2 * z @ other @ z / (count - 1) ** 2 for other in others]
+        own = 4 * max(first, 0) / count + 2 * max(second, 0) / count**2
+        found.append(math.sqrt(own + np.var(likely)))
     return np.array(found)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: After how many copies the error is looked at first, where there is a tolerance.
 FIRST = 256
+#: The middles of five equally likely parts of a standard normal variable.
+FIFTHS = (-1.2816, -0.5244, 0.0, 0.5244, 1.2816)
 
 
 @dataclass(frozen=True)
@@ -124,33 +126,51 @@ def dependence(kept: Tensor, scores: Tensor) -> Tensor:
 
 
 def dependence_with_error(kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return HSIC (d,) of binary cells (n, d) and scores (n,), and its standard error, the kernels' widths being given.
+    """Return HSIC (d,) of binary cells (n, d) and scores (n,), and its standard error.
 
     HSIC is a mean over pairs of h = 2 z z' l with z and the likeness l both centred, a U-statistic of degree 2 but for
     its diagonal (hoeffding1948, eq. 5.13): its variance is 4 ζ1 / n + 2 ζ2 / n². ζ2 is the variance of h; that of each
     sample's mean over the others is ζ1 + ζ2 / n, and the second part is all that is left where the score does not
-    depend on a cell.
+    depend on a cell. To this comes what the width does: a median of few values that scores take, as with few cells,
+    may jump. HSIC's variance over widths as likely as this one, by the median's own error in ranks, is added.
     """
     import torch
 
-    count = len(kept)
-    distance = torch.pdist(scores[:, None], p=2)
-    # At least half of the scores may be equal: then the mean distance stands in for a median of zero.
-    width = distance.median() if distance.median() > 0 else distance.mean()
+    count, distance = len(kept), torch.pdist(scores[:, None], p=2).sort().values
+    width = _width(distance, 0.5)
     if not width > ROUNDING * scores.abs().max():
         return kept.new_zeros(kept.shape[1]), kept.new_zeros(kept.shape[1])
-    likeness = torch.exp(-((scores[:, None] - scores) ** 2) / (2 * width**2))
-    centred = kept - kept.mean(dim=0)
-    rows = 2 * centred * (likeness @ centred)
-    found = rows.sum(dim=0) / (count - 1) ** 2
+    square = (scores[:, None] - scores) ** 2
+    likeness = torch.exp(-square / (2 * width**2))
+    found = _criterion(kept, likeness)
     if count < 3:
         return found, whole(found[None])[0]
-    rim = likeness.mean(dim=0)
+    step = 2 * float((square <= width**2).double().mean(dim=1).std()) / count**0.5
+    widths = {float(_width(distance, 0.5 + t * step)) for t in FIFTHS}
+    others = {w: _criterion(kept, torch.exp(-square / (2 * w**2))) for w in widths}
+    likely = torch.stack([others[float(_width(distance, 0.5 + t * step))] for t in FIFTHS])
+    return found, (_variance(kept, likeness) + likely.var(dim=0, correction=0)).sqrt()
+
+
+def _width(distance: Tensor, share: float) -> Tensor:
+    """Return the distance (of sorted ones) below which a share of them lies; the mean in place of a width of zero."""
+    at = min(max(0, round(share * (len(distance) - 1) - 1e-9)), len(distance) - 1)
+    # At least half of the scores may be equal: then the mean distance stands in for a median of zero.
+    return distance[at] if distance[at] > 0 else distance.mean()
+
+
+def _criterion(kept: Tensor, likeness: Tensor) -> Tensor:
+    centred = kept - kept.mean(dim=0)
+    return 2 * (centred * (likeness @ centred)).sum(dim=0) / (len(kept) - 1) ** 2
+
+
+def _variance(kept: Tensor, likeness: Tensor) -> Tensor:
+    """Return the variance (d,) of the criterion of cells (n, d), the likeness (n, n) of scores being given."""
+    count, rim, z = len(kept), likeness.mean(dim=0), kept - kept.mean(dim=0)
     likeness = likeness - rim - rim[:, None] + rim.mean()
-    own = likeness.diagonal()[:, None]
-    square, diagonal = centred.square(), 2 * centred.square() * own
-    single = (2 * centred * (likeness @ centred) - diagonal) / (count - 1)
+    square, diagonal = z.square(), 2 * z.square() * likeness.diagonal()[:, None]
+    single = (2 * z * (likeness @ z) - diagonal) / (count - 1)
     both = 4 * (square * (likeness.square() @ square)).sum(dim=0) - diagonal.square().sum(dim=0)
     pairs = both / (count * (count - 1)) - single.mean(dim=0).square()
     alone = (single.var(dim=0) - pairs / count).clamp(min=0)
-    return found, (4 * alone / count + 2 * pairs.clamp(min=0) / count**2).sqrt()
+    return 4 * alone / count + 2 * pairs.clamp(min=0) / count**2
