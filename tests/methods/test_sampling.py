@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from saliscope import explain
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Beside, Diagnosing
 from saliscope.core.target import LogitTarget
@@ -203,6 +204,18 @@ def test_a_target_stops_by_itself_and_memory_changes_nothing(name, more, field, 
             np.testing.assert_allclose(found, together["map"][:, k], rtol=0, atol=1e-9 * scale)
         scale = float(together["error"].abs().max())
         np.testing.assert_allclose(tight["error"][:, k], together["error"][:, k], rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("name", ["smoothgrad", "lime", "hsic"])
+def test_an_explanation_holds_the_error_and_its_record_the_numbers(name):
+    network = Network(Curved(2), LABELS)
+    method = made(name, samples=20, tolerance=1e-6)
+    found = explain(picture(2).float(), network, method, "second")
+    told = found.provenance.diagnostics
+    assert told["samples_drawn"] == 20
+    share = found.beside["error"].max() / abs(found.values).max()
+    assert told["sampling_relative_error"] == pytest.approx(float(share), rel=1e-5)
+    assert any("was not reached" in note for note in found.provenance.notes)
 
 
 def test_all_coalitions_leave_no_error():
