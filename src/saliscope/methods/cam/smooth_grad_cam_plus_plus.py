@@ -28,7 +28,8 @@ class SmoothGradCAMPlusPlus:
     averaged first one. `sigma` is the noise as a share of the image's range. Beside the map stands the variance over
     the copies of their own Grad-CAM++ maps, and the standard error of the map itself, by leaving out each of 16 groups
     of copies (busing1999). With a `tolerance`, copies are drawn, up to `samples`, until that is below this share of the
-    map's largest magnitude in every cell. `memory_mb` bounds the copies at once.
+    map's largest magnitude in every cell. Where activations are negative, as before a GELU, the denominator of alpha
+    may come near zero and the map has no steady value: the error may exceed it. `memory_mb` bounds the copies at once.
     """
 
     layer: str = "auto"
