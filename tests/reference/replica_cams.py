@@ -83,19 +83,19 @@ def seg_xres_cam(a, g, window, pool):
     return found
 
 
-def smooth_grad_cam_plus_plus(net, image, samples, sigma, seed):
-    """omeiza2019: alpha from averaged derivatives; and the variance of the Grad-CAM++ maps of the copies."""
-    a, _ = replica.split_run(net, image)
+def noisy_gradients(net, image, samples, sigma, seed):
+    """Return the activation (C, *S') of an image, and of its noisy copies activations and gradients (K, C, *S')."""
     generator = torch.Generator().manual_seed(seed)
     spread = sigma * (max(image.flatten().tolist()) - min(image.flatten().tolist()))
-    derivatives, maps = [0, 0, 0], []
-    for _ in range(samples):
-        noise = torch.randn(image.shape, generator=generator).to(image.dtype) * spread
-        own, gradients = replica.split_run(net, image + noise)
-        for p in range(3):
-            derivatives[p] = derivatives[p] + gradients ** (p + 1) / samples
-        maps.append(np.stack([replica.grad_cam_plus_plus(own, g) for g in gradients]))
-    found = np.zeros(maps[0].shape)
+    noise = [torch.randn(image.shape, generator=generator).to(image.dtype) * spread for _ in range(samples)]
+    runs = [replica.split_run(net, image + one) for one in noise]
+    return replica.split_run(net, image)[0], [own for own, _ in runs], [gradients for _, gradients in runs]
+
+
+def smooth_map(a, gradients):
+    """omeiza2019: the map (K, *S') of an activation, alpha from the derivatives averaged over noisy copies."""
+    derivatives = [sum(g ** (p + 1) for g in gradients) / len(gradients) for p in range(3)]
+    found = np.zeros((len(gradients[0]), *a.shape[1:]))
     for c in range(len(found)):
         for k in range(len(a)):
             total, weight = sum(a[k][i] for i in cells_of(a)), 0.0
@@ -104,8 +104,17 @@ def smooth_grad_cam_plus_plus(net, image, samples, sigma, seed):
                 weight += second / (2 * second + total * third) * max(first, 0.0)
             for i in cells_of(a):
                 found[c][i] += weight * a[k][i]
+    return found
+
+
+def smooth_grad_cam_plus_plus(net, image, samples, sigma, seed):
+    """omeiza2019: the map, and the variance of the Grad-CAM++ maps of the copies."""
+    a, own, gradients = noisy_gradients(net, image, samples, sigma, seed)
+    maps = [
+        np.stack([replica.grad_cam_plus_plus(o, g) for g in several]) for o, several in zip(own, gradients, strict=True)
+    ]
     middle = sum(maps) / samples
-    return found, sum((m - middle) ** 2 for m in maps) / samples
+    return smooth_map(a, gradients), sum((m - middle) ** 2 for m in maps) / samples
 
 
 def interpolated(values, shape, stride, offset):

@@ -35,7 +35,7 @@ class Pooled(nn.Module):
 def run(method, net, x, target=TARGET):
     with Network(net).opened() as model:
         found = method.attribute(model, x, target)
-        gap = method.diagnose(model, x, target, found)["completeness_gap"] if hasattr(method, "diagnose") else None
+        gap = method.diagnose(model, x, target, found).get("completeness_gap") if hasattr(method, "diagnose") else None
         return found, gap, model.notes
 
 

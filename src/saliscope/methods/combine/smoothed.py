@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Method, Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.combine.inner import adopt, made
+from saliscope.methods.gradient.slopes import noisy_sampling
 from saliscope.methods.kernel import held
-from saliscope.perturb.noise import gaussian
-from saliscope.perturb.stream import GRAPH, batch_size
+from saliscope.methods.sampling import Drawn, Running, Sampling, measured
+from saliscope.perturb.noise import Noise
+from saliscope.perturb.stream import GRAPH, batch_size, batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Smoothed:
-    """The mean of a `method`'s maps over noisy copies of the image, and beside it their variance.
+    """The mean of a `method`'s maps over noisy copies of the image, and beside it their variance, and its own error.
 
     `sigma` is the standard deviation of the noise as a share of the image's range (largest minus smallest value). A
     segmentation's region, and whatever else a target holds fixed, is that of the image without noise. Variance is
-    the mean squared distance of the copies' maps to their mean. `memory_mb` bounds how many copies run at once.
+    the mean squared distance of the copies' maps to their mean. The error is the standard error of the mean: what other
+    noise would change, not what a method inside draws by a seed of its own. With a `tolerance`, copies are drawn, up to
+    `samples`, until it is below that share of the map's largest magnitude at every element. `memory_mb` bounds how many
+    copies run at once.
     """
 
     method: str | Method = "gradient"
@@ -31,6 +35,7 @@ class Smoothed:
     sigma: float = 0.15
     seed: int = 0
     memory_mb: float = 1024
+    tolerance: float | None = None
 
     traits: ClassVar[Traits] = Traits(
         family="combine",
@@ -41,15 +46,10 @@ class Smoothed:
         cost="`samples` times the method's",
         blind="What the method cannot see; and the noisy copies may be unlike any image the model has seen.",
     )
-    beside: ClassVar[tuple[str, ...]] = ("variance",)
+    beside: ClassVar[tuple[str, ...]] = ("error", "variance")
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.sigma < 0:
-            raise MethodError(
-                f"samples={self.samples}, sigma={self.sigma}",
-                expected="at least one sample, sigma not negative",
-                do="Correct the fields",
-            )
+        noisy_sampling(self)
         adopt(
             self,
             citation="smilkov2017",
@@ -62,25 +62,25 @@ class Smoothed:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "variance", both (N, K, *S'), the latter in squared units of the map."""
-        import torch
+        """Return "map", "error" and "variance", all (N, K, *S'), the last in squared units of the map."""
+        sampling = noisy_sampling(self)
+        images = enumerate(x.detach().split(1))
+        return sampling.told(model, [self._of_one(model, i, held(model, i, target, n), sampling) for n, i in images])
 
-        images = enumerate(x.detach())
-        found = [self._of_one(model, image[None], held(model, image[None], target, n)) for n, image in images]
-        maps, variances = (torch.stack(of_all) for of_all in zip(*found, strict=True))
-        return {"map": maps, "variance": variances}
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
+        return measured(attribution)
 
-    def _of_one(self, model: Model, image: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-        """Return mean and variance (K, *S') of one image (1, C, *S)."""
-        method = made(self.method)
+    def _of_one(self, model: Model, image: Tensor, target: Target, sampling: Sampling) -> Drawn:
+        """Return the maps (K, *S') of one image (1, C, *S)."""
+        method, sums, noise = made(self.method), Running(), Noise(image, self.seed)
         sigma = self.sigma * (image.max() - image.min())
-        mean = spread = image.new_zeros(())
-        count = 0
-        for noise in gaussian(image, self.samples, batch_size(image, self.memory_mb, GRAPH), self.seed):
-            # Each by itself, so that the sums do not depend on how many ran at once.
-            for one in method.attribute(model, image + sigma * noise, target):
-                count += 1
-                off = one - mean
-                mean = mean + off / count
-                spread = spread + off * (one - mean)
-        return mean, spread / count
+        size = batch_size(image, self.memory_mb, GRAPH)
+
+        def grow(stage: range) -> dict[str, Tensor]:
+            for some in batches(len(stage), size):
+                found = method.attribute(model, image + sigma * noise.next(len(some)), target)
+                sums.add(list(found.movedim(1, 0)))
+            return sums.maps()
+
+        return sampling.drawn(grow)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single, watch
-from saliscope.perturb.noise import gaussian
+from saliscope.methods.kernel import at_least_single, held, watch
+from saliscope.methods.sampling import Drawn, Running, Sampling
+from saliscope.perturb.noise import Noise
 from saliscope.perturb.stream import GRAPH, batch_size, batches
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: After how many noisy copies the error is looked at first, where there is a tolerance.
+FIRST = 16
 
 
 @dataclass(frozen=True)
@@ -36,43 +41,75 @@ def slopes(model: Model, target: Target, copies: Callable[[range], Tensor], coun
         yield Slopes(some, scores, (at_least_single(g[INPUT]) for g in gradients))
 
 
-def noisy_moments(
+class Noisy(Protocol):
+    """The fields of a method that draws noisy copies."""
+
+    @property
+    def samples(self) -> int:
+        """Return how many copies are drawn at most."""
+
+    @property
+    def sigma(self) -> float:
+        """Return the standard deviation of the noise as a share of the image's range."""
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the noise."""
+
+    @property
+    def memory_mb(self) -> float:
+        """Return how much copies that run at once may take."""
+
+    @property
+    def tolerance(self) -> float | None:
+        """Return the relative error that is small enough, or None to draw all."""
+
+
+class Sums(Protocol):
+    """What is kept of draws: taken in some at a time, told as maps (K, *S)."""
+
+    def add(self, several: Sequence[Tensor]) -> None:
+        """Take in draws that come as K tensors (m, ...)."""
+
+    def maps(self) -> dict[str, Tensor]:
+        """Return the map of all draws so far, its error, and what else stands beside it."""
+
+
+def noisy_sampling(method: Noisy) -> Sampling:
+    """Return how noisy copies are drawn; raises MethodError unless there is one to run and its noise has a width."""
+    if method.samples < 1 or method.sigma < 0:
+        raise MethodError(
+            f"samples={method.samples}, sigma={method.sigma}",
+            expected="at least one sample, sigma not negative",
+            do="Correct the fields",
+        )
+    return Sampling(method.samples, method.tolerance, FIRST, "noisy copies")
+
+
+def noisy_maps(
+    method: Noisy,
     model: Model,
+    x: Tensor,
     target: Target,
-    image: Tensor,
-    noise: tuple[int, float, int],
-    memory_mb: float,
     of: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (K, ...) over noisy copies of what `of` makes of their gradients (m, C, *S).
+    sums: Callable[[], Sums] = Running,
+) -> dict[str, Tensor]:
+    """Return the maps (N, K, *S) that `sums` tell of what `of` makes of the gradients (m, C, *S) at noisy copies."""
+    sampling = noisy_sampling(method)
 
-    `noise` is the number of copies, the standard deviation as a share of the range of the image (1, C, *S), and the
-    seed.
-    """
-    samples, sigma, seed = noise
-    scale = sigma * (image.max() - image.min())
-    size = batch_size(image, memory_mb, GRAPH)
-    draws = gaussian(image, samples, size, seed)
-    run = slopes(model, target, lambda _: image + scale * next(draws), samples, size)
-    return moments([of(g) for g in found.gradients] for found in run)
+    def of_one(n: int, image: Tensor) -> Drawn:
+        own, kept, noise = held(model, image, target, n), sums(), Noise(image, method.seed)
+        scale = method.sigma * (image.max() - image.min())
+        size = batch_size(image, method.memory_mb, GRAPH)
 
+        def grow(stage: range) -> dict[str, Tensor]:
+            for one in slopes(model, own, lambda some: image + scale * noise.next(len(some)), len(stage), size):
+                kept.add([of(g) for g in one.gradients])
+            return kept.maps()
 
-def moments(several: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (K, ...) of samples that come as K tensors (m, ...), some at a time.
+        return sampling.drawn(grow)
 
-    The variance is the mean squared distance to the mean, by Welford's update, which does not cancel.
-    """
-    import torch
-
-    mean = spread = torch.zeros(())
-    count = 0
-    for some in several:
-        for one in torch.stack(list(some), dim=1):
-            count += 1
-            off = one - mean
-            mean = mean + off / count
-            spread = spread + off * (one - mean)
-    return mean, spread / count
+    return sampling.told(model, [of_one(n, image) for n, image in enumerate(x.detach().split(1))])
 
 
 def line(image: Tensor, start: Tensor, shares: list[float]) -> Tensor:

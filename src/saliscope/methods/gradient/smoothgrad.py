@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.gradient.slopes import noisy_moments
-from saliscope.methods.kernel import held
+from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
+from saliscope.methods.sampling import measured
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,14 +19,17 @@ class SmoothGrad:
     """The mean over noisy copies of the gradient at the input, summed over channels with its sign.
 
     `sigma` is the standard deviation of the noise as a share of the image's range (largest minus smallest value),
-    as in the paper. Beside the map stands the variance over the copies of their own maps, which costs nothing;
-    `memory_mb` bounds how many copies run at once and changes no value.
+    as in the paper. Beside the map stands the variance over the copies of their own maps, which costs nothing.
+    The standard error of each element stands beside the map. With a `tolerance`, copies are drawn, up to `samples`,
+    until it is below that share of the map's largest magnitude at every element. `memory_mb` bounds how many copies run
+    at once and changes no value.
     """
 
     samples: int = 32
     sigma: float = 0.15
     seed: int = 0
     memory_mb: float = 1024
+    tolerance: float | None = None
 
     traits: ClassVar[Traits] = Traits(
         family="gradient",
@@ -35,36 +37,22 @@ class SmoothGrad:
         grid="input",
         class_discriminative=True,
         citation="smilkov2017",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="The slope around the image, not at it: the noisy copies may be unlike any image the model has seen.",
     )
-    beside: ClassVar[tuple[str, ...]] = ("variance",)
+    beside: ClassVar[tuple[str, ...]] = ("error", "variance")
 
     def __post_init__(self) -> None:
-        check_noise(self.samples, self.sigma)
+        noisy_sampling(self)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in score per unit of the view. Every image gets the same noise, alone or in a batch."""
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "variance", both (N, K, *S), the latter in squared units of the map."""
-        import torch
+        """Return "map", "error" and "variance", all (N, K, *S), the last in squared units of the map."""
+        return noisy_maps(self, model, x, target, lambda g: g.sum(dim=1))
 
-        noise = (self.samples, self.sigma, self.seed)
-        found = []
-        for n, image in enumerate(x.detach().split(1)):
-            own = held(model, image, target, n)
-            found.append(noisy_moments(model, own, image, noise, self.memory_mb, lambda g: g.sum(dim=1)))
-        maps, variances = (torch.stack(of_all) for of_all in zip(*found, strict=True))
-        return {"map": maps, "variance": variances}
-
-
-def check_noise(samples: int, sigma: float) -> None:
-    """Raise MethodError unless there is a copy to run and its noise has a width."""
-    if samples < 1 or sigma < 0:
-        raise MethodError(
-            f"samples={samples}, sigma={sigma}",
-            expected="at least one sample, sigma not negative",
-            do="Correct the fields",
-        )
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
+        return measured(attribution)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.gradient.slopes import noisy_moments
-from saliscope.methods.gradient.smoothgrad import check_noise
-from saliscope.methods.kernel import held
+from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
+from saliscope.methods.sampling import measured
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,14 +18,17 @@ if TYPE_CHECKING:
 class SmoothGradSquared:
     """The mean over noisy copies of the squared gradient at the input: squared for each channel, then summed over them.
 
-    It has no sign: evidence for and against the class look alike. `sigma` and the noise are those of SmoothGrad;
-    `memory_mb` bounds how many copies run at once and changes no value.
+    It has no sign: evidence for and against the class look alike. `sigma` and the noise are those of SmoothGrad.
+    The standard error of each element stands beside the map. With a `tolerance`, copies are drawn, up to `samples`,
+    until it is below that share of the map's largest magnitude at every element. `memory_mb` bounds how many copies run
+    at once and changes no value.
     """
 
     samples: int = 32
     sigma: float = 0.15
     seed: int = 0
     memory_mb: float = 1024
+    tolerance: float | None = None
 
     traits: ClassVar[Traits] = Traits(
         family="gradient",
@@ -34,21 +36,23 @@ class SmoothGradSquared:
         grid="input",
         class_discriminative=True,
         citation="hooker2019",
-        cost="`samples` forward, K x `samples` backward",
+        cost="at most `samples` forward, K x `samples` backward",
         blind="Whether evidence is for or against. A square makes the strongest elements stand alone.",
     )
+    beside: ClassVar[tuple[str, ...]] = ("error",)
 
     def __post_init__(self) -> None:
-        check_noise(self.samples, self.sigma)
+        noisy_sampling(self)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in squared score per squared unit of the view."""
-        import torch
+        return self.attribute_with(model, x, target)["map"]
 
-        noise = (self.samples, self.sigma, self.seed)
-        found = []
-        for n, image in enumerate(x.detach().split(1)):
-            own = held(model, image, target, n)
-            mean, _ = noisy_moments(model, own, image, noise, self.memory_mb, lambda g: (g * g).sum(dim=1))
-            found.append(mean)
-        return torch.stack(found)
+    def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
+        """Return "map" and "error", both (N, K, *S), in the same units."""
+        found = noisy_maps(self, model, x, target, lambda g: (g * g).sum(dim=1))
+        return {name: found[name] for name in ("map", *self.beside)}
+
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
+        return measured(attribution)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
+from saliscope.methods.kernel import at_least_single
 from saliscope.methods.perturbation.descent import mask_gradient, over_targets
+from saliscope.methods.sampling import measured
 from saliscope.perturb.baseline import Baseline, check_baseline
+from saliscope.perturb.masks import blended
 from saliscope.perturb.window import per_axis
 
 if TYPE_CHECKING:
@@ -29,6 +33,11 @@ class ExtremalPerturbation:
     of Gaussian bells on `cells` per axis (without them one for seven elements); here one axis after the other, which
     is the same for the true maximum and costs little in 3D. Deterministic. A target whose score the baseline does not
     lower has no map: zero, which is noted. `memory_mb` bounds how many targets run at once and changes no value.
+
+    The bells fall to 0.8 half-way between two cells, so a mask reaches 0.64 at most amid four cells in 2D, 0.51 amid
+    eight in 3D, and its mean only comes near the area asked for: the record holds both. It also holds what share of the
+    score's fall the masks keep, and what they keep when moved by thirds of the image; where that is as much, the search
+    did not reach the evidence (a large `weight` outvotes the score), which is noted.
     """
 
     areas: tuple[float, ...] = (0.05, 0.1, 0.2)
@@ -45,7 +54,7 @@ class ExtremalPerturbation:
         grid="input",
         class_discriminative=True,
         citation="fong2019",
-        cost="2 + K x areas x `steps` forward, as many backward",
+        cost="2 + K x areas x (`steps` + 9) forward (27 for 9 in 3D), K x areas x `steps` backward",
         blind="Evidence beyond what suffices: of two findings one may be left out. It follows areas that were chosen.",
     )
 
@@ -60,16 +69,45 @@ class ExtremalPerturbation:
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), between 0 and 1."""
-        return over_targets(model, x, target, self.baseline, self.memory_mb, self._of_some)
+        import torch
 
-    def _of_some(self, model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor) -> Tensor:
-        """Return (k, *S) for the k scores of a target, found together and independently of each other."""
+        every: list[Tensor] = []
+
+        def search(model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor) -> Tensor:
+            found, kept = self._of_some(model, image, without, target, fall)
+            every.append(kept)
+            return found
+
+        found = over_targets(model, x, target, self.baseline, self.memory_mb, search)
+        # Zero where there is no map.
+        kept = torch.cat(every, dim=2) * found.flatten(2).any(dim=2).flatten().to(every[0])
+        for area, (own, moved) in zip(self.areas, kept, strict=True):
+            for k in (own <= moved).nonzero().flatten().tolist():
+                if found.flatten(0, 1)[k].any():
+                    model.note(
+                        f"a mask of {area:.0%} keeps {float(own[k]):.0%} of the score's fall, moved elsewhere "
+                        f"{float(moved[k]):.0%}: it does not show where the evidence is. A smaller weight may."
+                    )
+        shares = kept.mean(dim=0).reshape(2, *found.shape[:2])
+        vars(found)["measured"] = {"score_kept": shares[0], "score_kept_elsewhere": shares[1]}
+        return found
+
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return (N, K) the area asked for, the mean of the masks, and, of a map as given, what shares they keep."""
+        mean = attribution.flatten(2).mean(dim=2)
+        asked = mean.new_full(mean.shape, sum(self.areas) / len(self.areas))
+        return {"area_asked": asked, "mask_mean": mean, **measured(attribution)}
+
+    def _of_some(
+        self, model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return (k, *S) for the k scores of a target, and (areas, 2, k) the shares kept; each score by itself."""
         import torch
 
         shape = image.shape[1:]
         cells = per_axis("cells", self.cells, [max(1, round(n / 7)) for n in shape], shape)
         bells = [bell(n, g).to(image) for n, g in zip(shape, cells, strict=True)]
-        total = image.new_zeros(len(fall), *shape)
+        total, kept = image.new_zeros(len(fall), *shape), []
         for area in self.areas:
             ideal = _ideal(total[0].numel(), area).to(image)
             mask = image.new_full((len(fall), *cells), 0.5)
@@ -85,8 +123,24 @@ class ExtremalPerturbation:
                     (gradient,) = torch.autograd.grad(loss, root)
                 speed = 0.9 * speed + gradient
                 mask = (mask - self.rate * speed).clamp(0, 1)
-            total = total + smooth_maximum(mask, bells)
-        return total / len(self.areas)
+            large = smooth_maximum(mask, bells)
+            total = total + large
+            kept.append(_kept(model, image, without, large, target) / fall)
+        return total / len(self.areas), torch.stack(kept)
+
+
+def _kept(model: Model, image: Tensor, without: Tensor, masks: Tensor, target: Target) -> Tensor:
+    """Return (2, k): by how much each mask (k, *S) raises its score, and the most that it does when moved by thirds."""
+    import torch
+
+    def scores(some: Tensor) -> Tensor:
+        return at_least_single(target.scores(model(blended(image, without, some))))[:, 0]
+
+    axes = tuple(range(1, masks.ndim))
+    thirds = product(*[(0, n // 3, 2 * n // 3) for n in masks.shape[1:]])
+    own, *moved = [scores(masks.roll(steps, axes)) for steps in thirds]
+    nothing = scores(torch.zeros_like(masks))
+    return torch.stack([own, torch.stack(moved).amax(dim=0)]) - nothing
 
 
 def bell(size: int, cells: int) -> Tensor:

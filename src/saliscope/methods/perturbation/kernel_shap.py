@@ -11,13 +11,17 @@ from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
-from saliscope.methods.perturbation.coalitions import Coalitions, solved
+from saliscope.methods.perturbation.coalitions import Coalitions, solved, solved_error
+from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, check_precision
 from saliscope.perturb.segments import Partition, Spacing, check_segments, painted, segmented
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: After how many coalitions the error is looked at first, where there is a tolerance.
+FIRST = 256
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,10 @@ class KernelSHAP:
     Otherwise coalitions are drawn by the Shapley kernel, each with its complement (paired sampling, covert2021),
     which lessens the variance; the sum is exact all the same, as a constraint of the fit. x' is `baseline`. About
     `segments` supervoxels ("slic") or boxes ("grid") make the `partition`, by `spacing` of the elements where that is
-    known. With `precision` "bfloat16" a reduced copy of the network runs where a check finds it as good. `memory_mb`
-    bounds the copies at once, and changes no value.
+    known. Beside the map stands the standard error of each value over other draws (mackinnon1985); of all coalitions it
+    is 0. With a `tolerance`, pairs are drawn, up to `samples` coalitions, until it is below that share of the map's
+    largest magnitude in every segment. With `precision` "bfloat16" a reduced copy of the network runs where a check
+    finds it as good. `memory_mb` bounds the copies at once, and changes no value.
     """
 
     samples: int = 2048
@@ -40,6 +46,7 @@ class KernelSHAP:
     seed: int = 0
     precision: Precision = "float32"
     memory_mb: float = 1024
+    tolerance: float | None = None
 
     traits: ClassVar[Traits] = Traits(
         family="perturbation",
@@ -50,6 +57,7 @@ class KernelSHAP:
         cost="2 + at most `samples` forward, whatever K",
         blind="No finer than a segment; another parting, other map. Copies without most segments look like no image.",
     )
+    beside: ClassVar[tuple[str, ...]] = ("error",)
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -57,21 +65,23 @@ class KernelSHAP:
         check_segments(self.segments, self.partition)
         check_baseline(self.baseline)
         check_precision(self.precision)
+        self._sampling(self.samples)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score for a whole segment."""
-        import torch
+        return self.attribute_with(model, x, target)["map"]
 
-        pairs = zip(x.detach(), absent(x.detach(), self.baseline), strict=True)
-        return torch.stack(
-            [
-                self._of_one(model, image, out, held(model, image[None], target, n))
-                for n, (image, out) in enumerate(pairs)
-            ]
-        )
+    def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
+        """Return "map" and "error", both (N, K, *S), in units of the score for a whole segment."""
+        pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
+        several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
+        return self._sampling(self.samples).told(model, several)
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
-        """Return (N, K): sum over segments minus score(x) - score(x'); zero but for rounding and the precision."""
+        """Return (N, K): sum over segments minus score(x) - score(x'); zero but for rounding and the precision.
+
+        And how many coalitions were drawn, with the relative error, of a map as this method gave it.
+        """
         import torch
 
         gaps = []
@@ -81,25 +91,39 @@ class KernelSHAP:
             labels = self._labels(image).flatten()
             size = torch.bincount(labels)[labels].to(attribution)
             gaps.append((attribution[n].flatten(1) / size).sum(dim=1) - (scores[0] - scores[1]))
-        return {"completeness_gap": torch.stack(gaps)}
+        return {"completeness_gap": torch.stack(gaps), **measured(attribution)}
 
     def _labels(self, image: Tensor) -> Tensor:
         return segmented(image, self.segments, self.partition, self.spacing)
 
-    def _of_one(self, model: Model, image: Tensor, without: Tensor, target: Target) -> Tensor:
+    def _sampling(self, ceiling: int) -> Sampling:
+        return Sampling(ceiling, self.tolerance, FIRST, "coalitions")
+
+    def _of_one(self, model: Model, image: Tensor, without: Tensor, target: Target) -> Drawn:
         import torch
 
         labels = self._labels(image)
         coalitions = Coalitions(image, without, labels)
         kept, weight = self._drawn(coalitions.count)
         ends = torch.tensor([[True], [False]]).expand(2, coalitions.count)
-        scores = coalitions.scores(model, target, torch.cat([ends, kept]), self.memory_mb, self.precision)
-        whole, nothing, scores = scores[0], scores[1], scores[2:]
-        # The constraint on the sum is met by writing the last value as what the others leave.
-        last = kept[:, -1:].double()
-        rest = solved(kept[:, :-1].double() - last, weight, scores - nothing - last * (whole - nothing))
-        found = torch.cat([rest, (whole - nothing - rest.sum(dim=0))[None]])
-        return painted(found.T.to(image), labels)
+        run = coalitions.scores(model, target, torch.cat([ends, kept]), self.memory_mb, self.precision)
+        (whole, nothing), scores = run(range(2)), torch.zeros(0)
+        every = 2**coalitions.count - 2 == len(kept)
+
+        def grow(stage: range) -> dict[str, Tensor]:
+            nonlocal scores
+            scores = torch.cat([scores, run(range(2 + stage.start, 2 + stage.stop))])
+            some = len(scores)
+            # The constraint on the sum is met by writing the last value as what the others leave.
+            last = kept[:some, -1:].double()
+            design, values = kept[:some, :-1].double() - last, scores - nothing - last * (whole - nothing)
+            rest = solved(design, weight[:some], values)
+            found = torch.cat([rest, (whole - nothing - rest.sum(dim=0))[None]])
+            error = torch.zeros_like(found) if every else _error(design, values)
+            return {MAP: painted(found.T.to(image), labels), ERROR: painted(error.T.to(image), labels)}
+
+        # All coalitions are not draws: each has its weight, and none may be missing.
+        return (Sampling(len(kept), None, FIRST, "coalitions") if every else self._sampling(len(kept))).drawn(grow)
 
     def _drawn(self, count: int) -> tuple[Tensor, Tensor]:
         """Return coalitions (m, count), neither empty nor full, and their weights (m,): all, or drawn in pairs."""
@@ -119,3 +143,17 @@ class KernelSHAP:
         half = rank < drawn[:, None]
         kept = torch.stack([half, ~half], dim=1).flatten(0, 1)
         return kept, torch.ones(len(kept), dtype=torch.float64)
+
+
+def _error(design: Tensor, values: Tensor) -> Tensor:
+    """Return the standard error (segments, K) of values fitted to pairs: a coalition's row, then its complement's.
+
+    The rows of a pair are x and -x, so together they are one row x with half the difference of their values.
+    """
+    import torch
+
+    pairs, half = design[::2], (values[::2] - values[1::2]) / 2
+    eye = torch.eye(pairs.shape[1], dtype=pairs.dtype)
+    # The last value is what the others leave of the whole.
+    wanted = torch.cat([eye, -torch.ones_like(eye[:1])])
+    return solved_error(pairs, torch.ones_like(pairs[:, 0]), half, torch.zeros_like(eye[0]), wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, held
 from saliscope.methods.perturbation.weighted import Weighted
+from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.masks import ShiftedMasks, blended
 from saliscope.perturb.precision import Precision, at_precision, check_precision
@@ -31,23 +32,25 @@ class RISE:
     Eq. 6 divides by the masks' expected value; here by their sum at each element (Monte Carlo with counted weights).
     The mean of all copies is taken off so that zero says "no matter"; `centred=False` is the paper's map, which
     differs by one number for the whole map. Each of `cells` per axis is kept with probability `keep`; what is not
-    visible is `baseline`. With a `tolerance`, a target's map is done when its largest standard error is below that
-    share of the map's range, looked at after 256 masks and at each doubling; 0 always runs all `samples`. Beside the
-    map stands the variance of the estimate at each element. With `precision` "bfloat16" a reduced
-    copy of the network runs where a check finds it as good. `memory_mb` bounds the copies at once and changes no value.
+    visible is `baseline`. With a `tolerance`, a target's map is done when its standard error is below that share of the
+    map's largest magnitude at every element (without centring, of the largest distance to the score of an evenly faded
+    image), looked at after 256 masks and at each doubling; None or 0 always runs all `samples`. Beside the map stand
+    the standard error of each element, and its square, the variance of the estimate. With `precision` "bfloat16" a
+    reduced copy of the network runs where a check finds it as good. `memory_mb` bounds the copies at once and changes
+    no value.
     """
 
     samples: int = 4096
     cells: int | tuple[int, ...] = 8
     keep: float = 0.5
     baseline: Baseline = "mean"
-    tolerance: float = 0.05
+    tolerance: float | None = 0.05
     centred: bool = True
     seed: int = 0
     precision: Precision = "float32"
     memory_mb: float = 1024
 
-    beside: ClassVar[tuple[str, ...]] = ("variance",)
+    beside: ClassVar[tuple[str, ...]] = ("error", "variance")
     traits: ClassVar[Traits] = Traits(
         family="perturbation",
         signed=True,
@@ -60,32 +63,34 @@ class RISE:
 
     def __post_init__(self) -> None:
         least = min(self.cells) if isinstance(self.cells, tuple) else self.cells
-        if self.samples < 2 or least < 1 or not 0 < self.keep < 1 or not self.tolerance >= 0:
+        if self.samples < 2 or least < 1 or not 0 < self.keep < 1:
             raise MethodError(
-                f"samples={self.samples}, cells={self.cells}, keep={self.keep}, tolerance={self.tolerance}",
-                expected="two samples or more, a cell or more, keep between 0 and 1, tolerance not negative",
+                f"samples={self.samples}, cells={self.cells}, keep={self.keep}",
+                expected="two samples or more, a cell or more, keep between 0 and 1",
                 do="Correct the fields",
             )
         check_baseline(self.baseline)
         check_precision(self.precision)
+        self._sampling()
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score."""
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> Mapping[str, Tensor]:
-        """Return the map and the variance of the estimate, in the score squared, each (N, K, *S)."""
-        import torch
+        """Return "map", "error" and "variance", all (N, K, *S), the last in the score squared."""
+        pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
+        several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
+        return self._sampling().told(model, several)
 
-        pairs = zip(x.detach(), absent(x.detach(), self.baseline), strict=True)
-        found = [
-            self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in enumerate(pairs)
-        ]
-        return {name: torch.stack([one[i] for one in found]) for i, name in enumerate(("map", *self.beside))}
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """Return (N, K) how many masks were drawn and the relative error, of a map as this method gave it."""
+        return measured(attribution)
 
-    def _of_one(self, model: Model, image: Tensor, without: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-        import torch
+    def _sampling(self) -> Sampling:
+        return Sampling(self.samples, self.tolerance, FIRST, "masks")
 
+    def _of_one(self, model: Model, image: Tensor, without: Tensor, target: Target) -> Drawn:
         shape = image.shape[1:]
         cells = per_axis("cells", self.cells, [], shape)
         masks = ShiftedMasks.drawn(image, cells, self.keep, self.samples, self.seed)
@@ -97,44 +102,20 @@ class RISE:
         even = blended(image, without, image.new_full((1, *shape), self.keep))
         middle = at_least_single(target.scores(run(even)))[0]
         sums = Weighted.empty(image, len(middle))
-        done = torch.zeros(len(middle), dtype=torch.bool)
-        maps, variances = (image.new_zeros(len(middle), *shape, dtype=middle.dtype) for _ in range(2))
-        for stage in self._stages():
+
+        def grow(stage: range) -> dict[str, Tensor]:
             latest: dict[range, Tensor] = {}
 
-            def copies(some: range, begin: int = stage.start, kept: dict[range, Tensor] = latest) -> Tensor:
-                kept.clear()
-                kept[some] = masks(range(begin + some.start, begin + some.stop))
-                return blended(image, without, kept[some])
+            def copies(some: range) -> Tensor:
+                latest.clear()
+                latest[some] = masks(range(stage.start + some.start, stage.start + some.stop))
+                return blended(image, without, latest[some])
 
             for some, scores in scored(run, target, copies, len(stage), size):
                 sums.add(latest[some], scores - middle)
             found, variance = sums.estimate(centred=self.centred)
-            now = ~done & (self._settled(found, variance) | (stage.stop == self.samples))
-            maps[now], variances[now] = found[now], variance[now]
-            done |= now
-            if bool(done.all()):
-                break
-        self._say(model, stage.stop, maps, variances)
-        return maps if self.centred else maps + middle.reshape(-1, *[1] * len(shape)), variances
+            maps = {MAP: found, ERROR: variance.sqrt(), "variance": variance}
+            return {name: values.to(middle.dtype) for name, values in maps.items()}
 
-    def _stages(self) -> Iterator[range]:
-        begin, end = 0, FIRST if self.tolerance else self.samples
-        while begin < self.samples:
-            yield range(begin, min(end, self.samples))
-            begin, end = end, 2 * end
-
-    def _settled(self, found: Tensor, variance: Tensor) -> Tensor:
-        """Return (K,), on the CPU: whether the largest standard error is a small enough share of the map's range."""
-        return (_share(found, variance) < self.tolerance).cpu()
-
-    def _say(self, model: Model, used: int, maps: Tensor, variances: Tensor) -> None:
-        share = float(_share(maps, variances).max())
-        model.note(
-            f"{used:,} of at most {self.samples:,} masks: standard error at most {share:.1%} of the map's range."
-        )
-
-
-def _share(found: Tensor, variance: Tensor) -> Tensor:
-    flat = found.flatten(1)
-    return variance.flatten(1).amax(dim=1).sqrt() / (flat.amax(dim=1) - flat.amin(dim=1)).clamp(min=1e-30)
+        found = self._sampling().drawn(grow)
+        return found if self.centred else found.moved(middle.reshape(-1, *[1] * len(shape)))
