@@ -67,8 +67,9 @@ class OpenNetwork:
         Images that a network mixes run one at a time. Raises LayerError for a layer that is not there, did not run,
         ran more than once, gave no tensor, or whose places could not be followed.
         """
+        apart = self.mixes(x)
         grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT and placed}
-        if self.mixes(x):
+        if apart:
             return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
         return self._probe(x, layers, grids)
 
