@@ -91,7 +91,7 @@ class Snapshot:
             values = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
             content = (str(value.dtype), tuple(value.shape), values)
         owned = id(value) if path.rpartition("[")[0].endswith(OWNED) else None
-        asked = (value.requires_grad, value.is_inference())
+        asked = (value.requires_grad, content is not None and value.is_inference())
         self.tokens[path] = ("tensor", kind, owned, content, asked, value.grad_fn is not None)
         if value.is_leaf and value.grad is not None:
             self._walk(value.grad, f"{path}.grad")
@@ -127,7 +127,7 @@ def _of_compiler(value: Any) -> bool:
 
 
 def _key(key: Any) -> str:
-    return repr(key) if isinstance(key, PLAIN | tuple) else f"{type(key).__name__} {id(key)}"
+    return repr(key) if isinstance(key, (*PLAIN, tuple)) else f"{type(key).__name__} {id(key)}"
 
 
 def _random_state(value: Any) -> Any:
@@ -142,7 +142,7 @@ def _random_state(value: Any) -> Any:
 
 def _shown(token: Any) -> str:
     text = repr(token)
-    return text if len(text) < 160 else f"{text[:120]} ... {hash(text):x}"
+    return text if len(text) < 120 else f"{text[:100]} ..."
 
 
 def shared_generators() -> tuple[bytes, str, Any]:

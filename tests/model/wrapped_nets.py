@@ -17,6 +17,8 @@ SEALED: dict[str, tuple[str, ...]] = {
     "script: frozen": ("occlusion", "rise"),
     "script: saved and loaded": ("occlusion", "rise"),
     "export": (),
+    "lazy: a module of torch's that has not run yet": (),
+    "grad: weights made in inference mode": ("occlusion", "rise"),
     "grad: inference mode inside forward": ("occlusion", "rise"),
     "grad: no_grad inside forward": ("occlusion", "rise"),
 }
