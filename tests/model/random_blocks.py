@@ -199,6 +199,7 @@ class Keeping(nn.Module):
         """Be as before the first run."""
         self.calls, self.table, self.kept = 0, None, {}
         self._buffers.pop("ramp", None)
+        self._non_persistent_buffers_set.discard("ramp")
         self.steps.zero_()
         self.generator = torch.Generator().manual_seed(0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -111,18 +112,26 @@ class Growing:
 
 def random_net(seed: int) -> tuple[nn.Module, Tensor, Facts]:
     """Return a network at rest in float64, an image (1, C, *S) for it, and what is known of it."""
-    with torch.random.fork_rng(devices=[]):
-        for attempt in range(100):
-            rng = random.Random(seed * 1000 + attempt)
-            torch.manual_seed(seed * 1000 + attempt)
-            try:
-                net, x, _ = _drawn(seed, rng)
-                if _sound(net, x):
-                    torch.manual_seed(seed * 1000 + attempt)
-                    return _drawn(seed, random.Random(seed * 1000 + attempt))
-            except (RuntimeError, ValueError):
-                continue  # torch itself cannot run or differentiate it
+    return _tried(seed, _attempt(seed))
+
+
+@cache
+def _attempt(seed: int) -> int:
+    """Return the first draw of a seed that torch itself can run and differentiate."""
+    for attempt in range(100):
+        try:
+            net, x, _ = _tried(seed, attempt)
+            if _sound(net, x):
+                return attempt
+        except (RuntimeError, ValueError):
+            continue
     raise AssertionError(f"no network of seed {seed} is one that torch can run")
+
+
+def _tried(seed: int, attempt: int) -> tuple[nn.Module, Tensor, Facts]:
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed * 1000 + attempt)
+        return _drawn(seed, random.Random(seed * 1000 + attempt))
 
 
 def _drawn(seed: int, rng: random.Random) -> tuple[nn.Module, Tensor, Facts]:
@@ -263,8 +272,9 @@ def _settle_weights(net: nn.Module, rng: random.Random, zero: bool) -> None:
 def _sound(net: nn.Module, x: Tensor) -> bool:
     """Return whether plain torch can differentiate the network, and the score depends on the image, twice the same."""
     image = x.clone().requires_grad_()
-    logits = logits_of(net(image))
-    logits[0, 1].backward()  # a re-entrant checkpoint takes no other way
+    with torch.enable_grad():
+        logits = logits_of(net(image))
+        logits[0, 1].backward()  # a re-entrant checkpoint takes no other way
     gradient = image.grad
     assert gradient is not None
     again = logits_of(net(x))
