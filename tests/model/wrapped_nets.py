@@ -16,7 +16,7 @@ SEALED: dict[str, tuple[str, ...]] = {
     "script: traced": ("occlusion", "rise"),
     "script: frozen": ("occlusion", "rise"),
     "script: saved and loaded": ("occlusion", "rise"),
-    "export": (),
+    "export": ("occlusion", "rise"),
     "lazy: a module of torch's that has not run yet": (),
     "grad: weights made in inference mode": ("occlusion", "rise"),
     "grad: inference mode inside forward": ("occlusion", "rise"),

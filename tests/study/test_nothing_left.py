@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from model import stateful_weights, wrapped_nets
-from model.module_state import Snapshot, shared_generators
-from model.stateful_nets import ZOO
 from torch import Tensor, nn
 
 import saliscope
+from model import stateful_weights, wrapped_nets
+from model.module_state import Snapshot, shared_generators
+from model.stateful_nets import ZOO
 from saliscope.core.errors import SaliscopeError
 from saliscope.methods import METHODS
 
