@@ -135,13 +135,45 @@ class Sizes(Small):
         return x
 
 
-@entry("cache: lru_cache on a method")
+@entry("cache: lru_cache in an attribute")
 class Remembering(Small):
     def prepare(self) -> None:
         self.table = lru_cache(maxsize=8)(lambda size: torch.linspace(0.5, 1.5, size))
 
     def given(self, x: Tensor) -> Tensor:
         return x * self.table(x.shape[-1])
+
+
+@lru_cache(maxsize=8)
+def kept_table(size: int) -> Tensor:
+    return torch.linspace(0.5, 1.5, size)
+
+
+class OfModule(Small):
+    def given(self, x: Tensor) -> Tensor:
+        return x * kept_table(x.shape[-1])
+
+
+class OfClass(Small):
+    # As libraries write it, although it keeps the network alive.
+    @lru_cache(maxsize=8)  # noqa: B019
+    def table(self, size: int) -> Tensor:
+        return torch.linspace(0.5, 1.5, size)
+
+    def given(self, x: Tensor) -> Tensor:
+        return x * self.table(x.shape[-1])
+
+
+@entry("cache: lru_cache on a function of the module")
+def of_module() -> nn.Module:
+    kept_table.cache_clear()
+    return OfModule()
+
+
+@entry("cache: lru_cache on a method of the class")
+def of_class() -> nn.Module:
+    OfClass.table.cache_clear()
+    return OfClass()
 
 
 class Store:
