@@ -142,7 +142,7 @@ def _drawn(seed: int, rng: random.Random) -> tuple[nn.Module, Tensor, Facts]:
     grown = 2 if layout == "folded" else axes
     start = x.transpose(1, 2).flatten(0, 1) if layout == "folded" else x
     growing = Growing(rng, grown, start, [], [], [1.0] * grown, [0.0] * grown)
-    handed = rng.choices(list(HANDED), [12, 2, 2, 1, 1])[0]
+    handed = rng.choices(list(HANDED), [24, 4, 4, 2, 1])[0]
     zero = rng.random() < 0.5
     stem = growing.draw().conv(8, rng.choice([3, 5]), stride=1)
     growing.add("stem", stem)
