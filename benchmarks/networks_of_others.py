@@ -71,7 +71,9 @@ def of_monai() -> dict[str, Callable[[], tuple[nn.Module, Tensor]]]:
         "DenseNet121 3D": lambda: pair(nets.DenseNet121(3, 1, 3), *cube),
         "resnet18 3D": lambda: pair(nets.resnet18(spatial_dims=3, n_input_channels=1, num_classes=3), *cube),
         "SEResNet50": lambda: pair(nets.SEResNet50(spatial_dims=2, in_channels=3, num_classes=3), 3, 96, 96),
-        "EfficientNetBN": lambda: pair(nets.EfficientNetBN("efficientnet-b0", False, True, 2, 3, 3), 3, 96, 96),
+        "EfficientNetBN": lambda: pair(
+            nets.EfficientNetBN("efficientnet-b0", pretrained=False, num_classes=3), 3, 96, 96
+        ),
         "ViT 3D": lambda: pair(
             Classes(nets.ViT(1, (32,) * 3, (8,) * 3, 48, 96, 2, 4, classification=True, num_classes=3)), *cube
         ),
