@@ -157,20 +157,18 @@ def _drawn(seed: int, rng: random.Random) -> tuple[nn.Module, Tensor, Facts]:
     return net, x, Facts(**{**facts, **known, "accept": (known["last"], *known.get("accept", ()))})
 
 
-def _simple(kind: Kind) -> bool:
-    return not kind.mixing
-
-
 def _grid(growing: Growing, n: int) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
-    mixing = growing.rng.random() < 0.25
-    growing.add_random(growing.rng.randint(2, 6), lambda k: not k.mixing)
-    if mixing:
+    rng = growing.rng
+    way = rng.choices(["any", "mixing", "straight"], [45, 25, 30])[0]
+    growing.add_random(rng.randint(2, 6), lambda k: not k.mixing and (k.straight or way != "straight"))
+    if way == "mixing":
         growing.add_random(1, lambda k: k.mixing)
         growing.add_random(1, lambda k: not k.mixing)
     h = growing.h
     body = nn.Sequential(*growing.stages)
-    name = growing.rng.choice(["mean", "mean", "largest", "mean and largest", "logsumexp", "squared"])
-    growing.straight &= name in ("mean", "largest", "mean and largest")
+    straight = ["mean", "mean", "largest", "mean and largest"]
+    name = rng.choice(straight if way == "straight" else [*straight, "logsumexp", "squared"])
+    growing.straight &= name in straight
     known = {"last": f"body.{len(body) - 1}", "arrange": lambda t: t, "grid": tuple(h.shape[2:]), "width": h.shape[1]}
     return body, readout(name), known
 
