@@ -66,6 +66,8 @@ class Snapshot:
             self.tokens[path] = ("array", id(value), value.dtype.str, value.shape, value.tobytes())
         elif isinstance(value, OPAQUE) or hasattr(value, "cache_info") or _of_compiler(value):
             self.tokens[path] = ("opaque", id(value))
+            if isinstance(value, types.FunctionType):
+                self._closure(value, path)
         elif isinstance(value, types.MethodType):
             self.tokens[path] = ("method", id(value.__func__), id(value.__self__))
         elif isinstance(value, weakref.ReferenceType):
@@ -80,8 +82,25 @@ class Snapshot:
         size = len(value) if isinstance(value, Mapping | list | tuple | deque | AbstractSet) else None
         # A tuple cannot change: an equal one is as good.
         self.tokens[path] = (type(value).__qualname__, None if isinstance(value, tuple) else id(value), size)
+        if isinstance(value, nn.Module):
+            self._class(type(value), path)
         for name, part in _parts(value):
             self._walk(part, f"{path}{name}")
+
+    def _closure(self, value: types.FunctionType, path: str) -> None:
+        """Walk what a hook of the owner's writes to."""
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            self._walk(cell.cell_contents, f"{path}.{name}")
+
+    def _class(self, kind: type, path: str) -> None:
+        """Walk what the classes of a module keep for all of their modules."""
+        for base in kind.__mro__:
+            if id(base) in self._paths or base.__module__.startswith(("torch", "builtins")):
+                continue
+            self._paths[id(base)] = f"{path}.{base.__name__}"
+            for name, part in list(vars(base).items()):
+                if not name.startswith("_") and isinstance(part, int | dict | list | set | Tensor):
+                    self._walk(part, f"{path}.{base.__name__}.{name}")
 
     def _tensor(self, value: Tensor, path: str) -> None:
         kind = type(value).__name__

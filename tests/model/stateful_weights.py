@@ -136,3 +136,15 @@ class Weak(Small):
         assert self.owner() is self
         self.by_module[self.conv] = ramp(x)
         return x
+
+
+@entry("attribute: of the class, for all of its networks")
+class OfAll(Small):
+    runs = 0
+    tables: dict[int, Tensor] = {}  # noqa: RUF012 - as it is found
+
+    def given(self, x: Tensor) -> Tensor:
+        type(self).runs += 1
+        if x.shape[-1] not in self.tables:
+            self.tables[x.shape[-1]] = ramp(x)
+        return x * self.tables[x.shape[-1]]

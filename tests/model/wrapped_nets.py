@@ -42,6 +42,18 @@ def with_forward_hook() -> nn.Module:
     return net
 
 
+@entry("hook: forward, into what only the hook knows")
+def with_closure() -> nn.Module:
+    net, kept, calls = Small(), {}, []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        calls.append(tuple(output.shape))
+        kept["features"] = output
+
+    net.act.register_forward_hook(keep)
+    return net
+
+
 @entry("hook: backward, into a list of the user's")
 def with_backward_hook() -> nn.Module:
     net = Small()
