@@ -23,8 +23,8 @@ NORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
         lambda h: (h - _each(h.flatten(1).mean(1), h)) / (_each(h.flatten(1).std(1), h) + 1e-2),
     ),
     "least to most": (
-        lambda h: (h - h.min()) / (h.max() - h.min()),
-        lambda h: (h - _each(h.flatten(1).amin(1), h)) / _each(h.flatten(1).amax(1) - h.flatten(1).amin(1), h),
+        lambda h: (h - h.min()) / (h.max() - h.min() + 1e-2),
+        lambda h: (h - _each(h.flatten(1).amin(1), h)) / (_each(_span(h), h) + 1e-2),
     ),
     "batch statistics": (
         lambda h: nn.functional.batch_norm(h, None, None, training=True),
@@ -43,6 +43,10 @@ FIELDS = QUICK | {
     "fused": {},
     "consensus": {"methods": (GradCAM(), "input-x-gradient")},
 }
+
+
+def _span(h: Tensor) -> Tensor:
+    return h.flatten(1).amax(1) - h.flatten(1).amin(1)
 
 
 def _each(values: Tensor, h: Tensor) -> Tensor:
