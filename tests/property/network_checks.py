@@ -157,6 +157,14 @@ TOGETHER: dict[str, dict[str, Any]] = {
 }
 
 
+def asked(s: Subject, method: str, x: Tensor, fields: dict[str, Any]) -> Any:
+    """Return the maps, or the refusal."""
+    try:
+        return s.explain(method, x, **fields)
+    except SaliscopeError as refusal:
+        return refusal
+
+
 def batch(s: Subject) -> Outcome:
     """An image among three has the map that it has alone, for every method that does not refuse this network.
 
@@ -165,13 +173,14 @@ def batch(s: Subject) -> Outcome:
     x = torch.cat([s.x, 2 * s.x.flip(-1) + 1, s.x.roll(3, -2)])
     for i, (method, fields) in enumerate(TOGETHER.items()):
         n = (s.seed + i) % 3
-        try:
-            together = s.explain(method, x, **fields)
-        except SaliscopeError:
+        together, alone = asked(s, method, x, fields), asked(s, method, x[n : n + 1], fields)
+        if isinstance(alone, SaliscopeError) or isinstance(together, SaliscopeError):
+            if type(alone) is not type(together):
+                return Outcome("mismatch", f"{method} of image {n}: {alone}, and of three: {together}")
             continue
         if len(together) != 3:
             return Outcome("mismatch", f"{len(together)} maps of three images by {method}")
-        outcome = near(together[n].values, s.explain(method, x[n : n + 1], **fields).values)
+        outcome = near(together[n].values, alone.values)
         if outcome != EQUAL:
             return replace(outcome, why=f"{method}, image {n}: {outcome.why}")
     return EQUAL
