@@ -31,7 +31,9 @@ assert random_blocks.__doc__  # its kinds are among KINDS
 LAYOUTS = {"grid": 60, "tokens": 15, "channels last": 15, "folded": 10}
 CLASSES = 3
 #: Below this a grid is not halved, and above it not doubled.
-SMALLEST, LARGEST = 4, 20
+SMALLEST, LARGEST = 4, 24
+#: Sizes of images, most of them longer along one axis, so that axes which change places show.
+SIZES = {2: [(16, 16), (16, 24), (24, 16)], 3: [(8, 8, 8), (8, 8, 12), (8, 12, 8), (12, 8, 8)]}
 DOUBLING = ("conv transposed", "upsample nearest", "upsample linear", "pixel shuffle")
 SHRINKING = ("cropped", "conv even", "activation on inner cells, in place")
 
@@ -137,8 +139,7 @@ def _tried(seed: int, attempt: int) -> tuple[nn.Module, Tensor, Facts]:
 def _drawn(seed: int, rng: random.Random) -> tuple[nn.Module, Tensor, Facts]:
     layout = rng.choices(list(LAYOUTS), list(LAYOUTS.values()))[0]
     axes = 2 if layout == "channels last" else 3 if layout == "folded" else rng.choice([2, 2, 3])
-    size = 16 if axes == 2 else 8
-    x = torch.randn(1, rng.choice([1, 1, 3]), *[size] * axes, dtype=torch.float64) + 0.3
+    x = torch.randn(1, rng.choice([1, 1, 3]), *rng.choice(SIZES[axes]), dtype=torch.float64) + 0.3
     grown = 2 if layout == "folded" else axes
     start = x.transpose(1, 2).flatten(0, 1) if layout == "folded" else x
     growing = Growing(rng, grown, start, [], [], [1.0] * grown, [0.0] * grown)

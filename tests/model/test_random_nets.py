@@ -22,9 +22,11 @@ def test_the_facts_of_a_network_are_true(seed: int) -> None:
     assert torch.equal(x, y)
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items()), "a seed gives two networks"
     kept = []
-    dict(net.named_modules())[facts.last].register_forward_hook(lambda m, i, o: kept.append(o.detach().clone()))
+    watched = random_net(seed)[0]
+    dict(watched.named_modules())[facts.last].register_forward_hook(lambda m, i, o: kept.append(o.detach().clone()))
     before = Snapshot(net)
     with torch.no_grad():
+        watched(x)
         single = logits_of(net(x))
         assert tuple(facts.arrange(kept[0]).shape[2:]) == facts.grid
         assert facts.axes == len(facts.grid) == len(facts.stride) == len(facts.offset) == x.ndim - 2
