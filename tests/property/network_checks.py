@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,12 @@ EQUAL, NOTHING = Outcome("equal"), Outcome("not applicable")
 class Subject:
     """One random network: what saliscope is asked about, and copies for plain torch."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.net, self.x, self.facts = random_net(seed)
-        self.x = self.x.detach()
+    def __init__(self, seed: int, make: Callable[[], tuple[nn.Module, Tensor, Facts]] | None = None) -> None:
+        self.seed, self.make = seed, make or partial(random_net, seed)
+        self.net, self.x, self.facts = self.make()
 
     def fresh(self) -> nn.Module:
-        return random_net(self.seed)[0]
+        return self.make()[0]
 
     def explain(self, method: str, x: Tensor | None = None, layer: str | None = None, **fields: Any) -> Any:
         """Return explanations by saliscope, of a network that this question is the first to."""
@@ -229,7 +228,8 @@ def cells(s: Subject) -> Outcome:
         return EQUAL
     cell, centre = tried
     far = np.abs(found.seen.to_index(found.geometry.to_world(np.array([cell])))[0] - centre).max()
-    return EQUAL if far <= s.facts.slack + 1e-9 else Outcome("mismatch", f"cell {cell} sees round {centre}: {far:.2f}")
+    off = Outcome("mismatch", f"cell {cell} sees round {centre}: {far:.2f}")
+    return EQUAL if far <= s.facts.slack + 1e-9 else off
 
 
 def _support(s: Subject) -> tuple[tuple[int, ...], Any] | None:
@@ -264,7 +264,7 @@ def _support(s: Subject) -> tuple[tuple[int, ...], Any] | None:
 
 def unchanged(s: Subject) -> Outcome:
     """The network and everybody's generators are as they were before any of the questions."""
-    net, x, _ = random_net(s.seed)
+    net, x = s.fresh(), s.x
     before, generators = Snapshot(net), shared_generators()
     for method in ("gradient", "grad-cam", "occlusion", "deeplift"):
         try:
