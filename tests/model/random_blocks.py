@@ -26,9 +26,15 @@ kind("norm layer, by hand", straight=False)(
 )
 kind("norm RMS", straight=False)(lambda d: Fn(lambda h, m: first(m(across(h))), nn.RMSNorm(d.channels, eps=1e-3)))
 kind("norm local response", straight=False)(lambda d: nn.LocalResponseNorm(3))
-kind("norm global response", local=False, straight=False)(
-    lambda d: Fn(lambda h: h + h * (g := h.norm(dim=last(h), keepdim=True)) / (g.mean(1, keepdim=True) + 1e-3))
-)
+kind("norm global response", local=False, straight=False)(lambda d: Fn(global_response))
+
+
+def global_response(h: Tensor) -> Tensor:
+    """Return h weighed by how large each channel is beside the others, as ConvNeXt V2 has it."""
+    size = (h.square().sum(last(h), keepdim=True) + 1e-6).sqrt()
+    return h + h * size / (size.mean(1, keepdim=True) + 1e-3)
+
+
 kind("norm L2 over channels", straight=False)(lambda d: Fn(lambda h: functional.normalize(h, dim=1, eps=0.1)))
 kind("norm of the image", local=False, straight=False)(
     lambda d: Fn(lambda h: h / (h.flatten(1).std(1).reshape(-1, *[1] * (h.ndim - 1)) + 0.1))
