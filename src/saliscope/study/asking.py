@@ -54,9 +54,14 @@ def name_of(method: Method) -> str:
 
 
 def on_layer(method: Method, layer: str | Callable[[], str]) -> Method:
-    """Return the method with a layer wherever it, or a method inside it, leaves the layer "auto"."""
+    """Return the method with a layer wherever it, or a method inside it, leaves the layer "auto".
+
+    A method of several layers takes a named one as its only layer; which of several it takes itself, it chooses.
+    """
 
     def change(one: Method) -> Method:
+        if has(one, "layers") and one.layers == "auto" and isinstance(layer, str):  # type: ignore[attr-defined]
+            return replace(one, layers=(layer,))  # type: ignore[type-var]
         if not has(one, "layer") or one.layer != "auto":  # type: ignore[attr-defined]
             return one
         return replace(one, layer=layer if isinstance(layer, str) else layer())  # type: ignore[type-var]
