@@ -77,7 +77,7 @@ def logsumexp(carrier: Carrier, call: Call, ledger: Ledger | None, epsilon: floa
     """Return a logarithm of a sum of exponentials, shared by s_i x_i, whose hidden bias is the entropy of s."""
     import torch
 
-    axes, keeps = call.given(1, "dim"), bool(call.given(2, "keepdim", False))
+    axes, keeps = call.given(1, "dim"), bool(call.given(2, "keepdim"))
     with torch.no_grad():
         x = at_least_single(call.input.detach())
         z = x.logsumexp(axes, keepdim=True)

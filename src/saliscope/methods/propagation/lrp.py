@@ -50,15 +50,16 @@ class LRP:
     """The score, sent back layer by layer in shares of what each input added, summed over channels with its sign.
 
     `composite` says which rule is whose; "z-plus-box" and "z-plus-w-square" are deep Taylor decomposition. `rules` are
-    pairs of a pattern of layer names and a rule, of which the last that matches stands above the composite: (("layer4.*",
-    "epsilon"),). `epsilon` is in units of a layer's output, `gamma` how much more the supporting terms count, beta is
-    `alpha` - 1. The box reaches from `low` to `high` in units of what the first layer sees, by default over each channel
-    of the image. A normalisation by fixed statistics is merged into the linear layer before it, or is a linear layer of
-    its own; one by the image's own keeps its scale and sends through its mean (ali2022). Activations hand relevance on,
-    of a product the signal takes all and not the gate (arras2019), attention is shared by achtibat2024.
+    pairs of a pattern of layer names and a rule, such as (("layer4.*", "epsilon"),); the last that matches stands above
+    the composite. `epsilon` is in units of a layer's output, `gamma` how much more the supporting terms count, beta is
+    `alpha` - 1. The box reaches from `low` to `high` in units of what the first layer sees, by default over each
+    channel of the image. A normalisation by fixed statistics is merged into the linear layer before it, or is a linear
+    layer of its own; one by the image's own keeps its scale and sends through its mean (ali2022). Activations hand
+    relevance on; of a product the signal takes all and the gate nothing (arras2019); attention is shared as
+    achtibat2024 do.
 
-    Biases, epsilon and the hidden terms of softmax absorb relevance. `diagnose` counts what they absorb and measures the
-    gap of map and absorbed to the score. A map whose gap is a larger share than `gap_limit` is not to be read.
+    Biases, epsilon and the hidden terms of softmax absorb relevance. `diagnose` counts what they absorb, and measures
+    the gap of map and absorbed to the score. A map whose gap is a larger share than `gap_limit` is not to be read.
     """
 
     composite: Composite = "epsilon-gamma-box"
@@ -170,6 +171,8 @@ def _module(model: Model) -> nn.Module:
     module: nn.Module | None = getattr(model, "module", None)
     if module is None:
         raise MethodError(
-            f"rules for layers of a {type(model).__name__}", expected="an opened network", do="Leave the field rules empty"
+            f"rules for layers of a {type(model).__name__}",
+            expected="an opened network",
+            do="Leave the field rules empty",
         )
     return module

@@ -27,8 +27,9 @@ class Origin:
 
 def mark(made: Tensor, origin: Origin) -> None:
     """Remember the origin of a tensor, unless it is known; an image has none."""
-    if made.grad_fn is not None:
-        made.grad_fn.metadata.setdefault((KEY, made.output_nr), origin)
+    node: Any = made.grad_fn
+    if node is not None:
+        node.metadata.setdefault((KEY, made.output_nr), origin)
 
 
 def origin_of(t: Tensor) -> Origin:

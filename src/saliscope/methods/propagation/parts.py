@@ -20,7 +20,7 @@ def attention(
     value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,  # noqa: FBT001, FBT002 - as torch has it
+    is_causal: bool = False,
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
@@ -50,7 +50,7 @@ def _log_softmax(values: Tensor, dim: int, dtype: torch.dtype | None = None) -> 
     return values - torch.logsumexp(values, dim, keepdim=True)
 
 
-def _spread(root: bool, values: Tensor, *args: Any, **named: Any) -> tuple[Tensor, Tensor]:  # noqa: FBT001
+def _spread(root: bool, values: Tensor, *args: Any, **named: Any) -> tuple[Tensor, Tensor]:
     own = {k: v for k, v in named.items() if k in ("dim", "keepdim")}
     mean = values.mean(*(a for a in args[:1] if not isinstance(a, bool)), **own)
     return (values.std if root else values.var)(*args, **named), mean

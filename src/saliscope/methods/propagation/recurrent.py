@@ -58,12 +58,12 @@ def _unrolled(cell: Cell, states: int) -> Callable[..., Any]:
         values: Tensor,
         start: Sequence[Tensor] | Tensor,
         weights: Sequence[Tensor],
-        bias: bool,  # noqa: FBT001 - as torch has it
+        _bias: bool,
         layers: int,
         _dropout: float,
-        _training: bool,  # noqa: FBT001
-        bidirectional: bool,  # noqa: FBT001
-        batch_first: bool,  # noqa: FBT001
+        _training: bool,
+        bidirectional: bool,
+        batch_first: bool,
     ) -> Any:
         first = [start] if isinstance(start, Tensor) else list(start)
         ways = 2 if bidirectional else 1
