@@ -73,6 +73,7 @@ class Carrier:
         target = next(written(call), None)
         if target is None:
             return _apply(_Carried, run or call.run, back, *inputs)
+        self.before(call)
         made = _apply(_Carried, run or (lambda: call.on(target.detach().clone())), back, *inputs)
         return target.copy_(made)
 

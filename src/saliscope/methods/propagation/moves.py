@@ -47,7 +47,8 @@ def tensors(call: Call) -> int:
 
 def packed(call: Call) -> bool:
     """Return whether a recurrent layer runs on a packed sequence, whose steps are not written out."""
-    return call.name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and not isinstance(call.args[2], list | tuple)
+    layer = call.name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    return layer and not isinstance(call.args[1], list | tuple) and not call.args[1].is_floating_point()
 
 
 def moved(carrier: Carrier, call: Call, ledger: Ledger | None) -> Tensor | None:

@@ -126,7 +126,7 @@ class Relevance:
         elif call.name in NORMS or moves.packed(call):
             return None
         else:
-            parts = PARTS.get(call.name) or opened(call.function)
+            parts = opened(call.function) or PARTS.get(call.name)
         if parts is None or call.function in self._opened:
             return None
         # Methods of tensors call what they wrap under their own name, which must not open again.
