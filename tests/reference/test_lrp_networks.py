@@ -1,6 +1,7 @@
 """LRP on what networks of strangers do: writes in place, gates however written, hooks, rules by name, refusals."""
 
 import gc
+import json
 
 import pytest
 import replica_propagation as replica
@@ -13,6 +14,8 @@ from saliscope.core.errors import MethodError
 from saliscope.core.target import CallableTarget
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
+from saliscope.study.asking import described
+from saliscope.study.plan import options_of
 from saliscope.testing.networks import SmallNet, image, seeded
 
 PLAIN = METHODS.make("lrp", composite="epsilon", epsilon=0.0)
@@ -445,6 +448,16 @@ def test_rules_that_name_nothing_are_refused(rules, match):
         run(METHODS.make("lrp", rules=rules), SmallNet(2), image(2))
 
 
+@pytest.mark.parametrize("words", ["layer4.*:epsilon,fc:z-plus", "layer4.*:epsilon"])
+def test_rules_are_the_same_as_an_option_in_a_record_and_in_python(words):
+    (fields,) = options_of([f"lrp.rules={words}"]).values()
+    pairs = (("layer4.*", "epsilon"), ("fc", "z-plus"))[: words.count(":")]
+    method = METHODS.make("lrp", rules=pairs)
+    assert METHODS.make("lrp", **fields) == method
+    assert METHODS.make("lrp", **json.loads(json.dumps(described(method)))) == method
+    assert hash(method)
+
+
 def test_rules_of_layers_need_a_network_whose_layers_have_names():
     class Bare:
         pass
@@ -498,7 +511,9 @@ def test_a_custom_function_that_is_unknown_is_refused_by_name():
         run(METHODS.make("lrp"), Built(2, Doubling.apply), image(2))
 
 
-@pytest.mark.parametrize("fields", [{"gap_limit": 0.0}, {"gap_limit": float("nan")}, {"rules": (("a", "b", "c"),)}])
+@pytest.mark.parametrize(
+    "fields", [{"gap_limit": 0.0}, {"gap_limit": float("nan")}, {"rules": (("a", "b", "c"),)}, {"rules": 3}]
+)
 def test_fields_that_make_no_sense_are_refused(fields):
     with pytest.raises(MethodError):
         METHODS.make("lrp", **fields)

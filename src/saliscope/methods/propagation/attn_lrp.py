@@ -27,7 +27,9 @@ PRODUCTS = frozenset({
 #: Linear in one argument, without weights.
 MEANS = ("avg_pool", "adaptive_avg_pool", "mean", "sum", "interpolate", "upsample", "cumsum", "fold", "grid_sample")
 #: How a value grows with its argument: the power of the scale.
-DEGREES = {"std": 1, "var": 2, "linalg_vector_norm": 1}
+DEGREES = {"std": 1, "var": 2, "linalg_vector_norm": 1, "linalg_norm": 1}
+#: Sums of what they move, in all of their arguments at once.
+SUMS = frozenset({"scatter_add", "index_add"})
 
 
 def by_terms(carrier: Carrier, call: Call, epsilon: float, ledger: Ledger | None, degree: int) -> Tensor:

@@ -21,7 +21,7 @@ SIGNED, POSITIVE, SCALE = 1, 2, 3
 #: How much of a gate an operation makes of its argument.
 RANKS = {
     **dict.fromkeys(("tanh", "erf", "softsign", "sin", "cos", "sign", "exp", "special_erf"), SIGNED),
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "softmin", "relu6", "special_expit"), POSITIVE),
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax", "softmin", "relu6", "special_expit", "heaviside"), POSITIVE),
     **dict.fromkeys(
         ("rsqrt", "reciprocal", "rdiv", "std", "var", "norm", "linalg_norm", "linalg_vector_norm", "special_rsqrt"),
         SCALE,

@@ -12,15 +12,32 @@ from saliscope.methods.propagation.rules import NAMES
 Pairs = tuple[tuple[str, str], ...]
 
 
-def check_rules(rules: Pairs) -> None:
-    """Raise MethodError unless rules are pairs of a pattern of layer names and the name of a rule."""
-    for pair in rules:
-        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
-            raise MethodError(
-                f"rules with {pair!r}", expected='pairs such as ("layer4.*", "epsilon")', do="Correct the field rules"
-            )
-        if pair[1] not in NAMES:
-            raise MethodError(f"rule {pair[1]!r}", expected="the name of a rule", do=did_you_mean(pair[1], NAMES))
+def pairs_of(rules: object) -> Pairs:
+    """Return rules as pairs of a pattern of layer names and the name of a rule; raises MethodError for anything else.
+
+    Lists are taken as tuples, because files have them, and "layer4.*:epsilon" as a pair, because options are words.
+    """
+    each = [rules] if isinstance(rules, str) else rules
+    if not isinstance(each, list | tuple):
+        raise _wrong(rules)
+    found = []
+    for one in each:
+        pair = tuple(one.rpartition(":")[::2]) if isinstance(one, str) and ":" in one else one
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise _wrong(one)
+        pattern, rule = pair
+        if rule not in NAMES:
+            raise MethodError(f"rule {rule!r}", expected="the name of a rule", do=did_you_mean(rule, NAMES))
+        found.append((pattern, rule))
+    return tuple(found)
+
+
+def _wrong(value: object) -> MethodError:
+    return MethodError(
+        f"rules with {value!r}",
+        expected='pairs of a pattern and a rule, (("layer4.*", "epsilon"),), or words, layer4.*:epsilon',
+        do="Correct the field rules",
+    )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, held
-from saliscope.methods.propagation.layer_rules import LayerRules, Pairs, check_rules
+from saliscope.methods.propagation.layer_rules import LayerRules, Pairs, pairs_of
 from saliscope.methods.propagation.ledger import Ledger
 from saliscope.methods.propagation.rules import Rules
 from saliscope.methods.propagation.run import run_with, unchanged
@@ -94,7 +94,7 @@ class LRP:
                 expected="epsilon and gamma not negative, alpha at least 1, low below high",
                 do="Correct the fields",
             )
-        check_rules(self.rules)
+        object.__setattr__(self, "rules", pairs_of(self.rules))
         if not self.gap_limit > 0:
             raise MethodError(f"gap_limit={self.gap_limit}", expected="a share above 0", do="Correct the field")
         if COMPOSITES[self.composite][0] in ("z-plus", "alpha-beta"):
@@ -159,8 +159,9 @@ class LRP:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
+            reason = str(error).partition("\n")[0].partition(". ")[0]
             raise MethodError(
-                f"a network through which relevance cannot be sent back ({str(error).partition('. ')[0]})",
+                f"a network through which relevance cannot be sent back ({reason})",
                 expected="one that keeps what it computed until the way back has ended",
                 do="Use occlusion, which needs no way back; switch checkpointing off",
             ) from error

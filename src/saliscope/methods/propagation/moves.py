@@ -27,14 +27,20 @@ MOVING = frozenset({
     "MaskedSelect", "Scatter", "Take", "SliceScatter", "SelectScatter", "DiagonalScatter", "AsStridedScatter",
     "NativeChannelShuffle", "ChannelShuffle", "Im2Col", "Tril", "Triu", "Unsafe_Index", "UnsafeIndex", "UnsafeSplit",
     "UnsafeSplitWithSizes", "SplitWithSizesCopy", "SwapAxes", "BroadcastTo", "Contiguous", "Lift", "LiftFresh",
-    "Identity", "Detach", "ValuesIndices", "MkldnnMaxPool3D", "QuantizedMaxPool2D", "Rot90", "Trace", "Flatten",
+    "Identity", "Detach", "ValuesIndices", "MkldnnMaxPool3D", "QuantizedMaxPool2D", "Rot90", "Flatten", "Aminmax",
+    "Fill", "Zero",
 })  # fmt: skip
 #: Custom functions that are known to work element by element.
 ACTIVATING = frozenset({
     "SwishImplementation", "SwishAutoFn", "SwishJitAutoFn", "MishAutoFn", "MishJitAutoFn", "HardSwishJitAutoFn",
     "HardSigmoidJitAutoFn", "HardMishJitAutoFn", "MemoryEfficientSwishFunction",
 })  # fmt: skip
-JOINS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "pad")
+#: Moves that may bring in constants.
+JOINS = frozenset({
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "pad", "index_put",
+    "index_fill", "index_copy", "masked_scatter", "scatter", "slice_scatter", "select_scatter", "diagonal_scatter",
+    "fill", "zero",
+})  # fmt: skip
 
 
 def tensors(call: Call) -> int:
@@ -69,7 +75,7 @@ def _joined(carrier: Carrier, call: Call, ledger: Ledger) -> Tensor:
 
     with torch.enable_grad():
         roots = [t.detach().requires_grad_() for t in call.followed]
-        made: Tensor = again(call, roots)
+        made: Tensor = again(call, [root.clone() for root in roots] if call.inplace else roots)
 
     def back(r: Tensor) -> Sequence[Tensor]:
         sent = torch.autograd.grad(made, roots, r, retain_graph=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from saliscope.methods.propagation.recurrent import RECURRENT
+
+if TYPE_CHECKING:
+    from saliscope.model.rewrite import Call
 
 
 def attention(
@@ -68,6 +71,10 @@ def _addcdiv(values: Tensor, one: Tensor, other: Tensor, *, value: float = 1) ->
     return values + value * (one / other)
 
 
+def _cosine(one: Tensor, other: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    return (functional.normalize(one, dim=dim, eps=eps) * functional.normalize(other, dim=dim, eps=eps)).sum(dim)
+
+
 def _lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     return start + weight * (end - start)
 
@@ -83,15 +90,21 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,
+    "cosine_similarity": _cosine,
     **RECURRENT,
 }
 
 
-def biased(function: Callable[..., Tensor], axes: int) -> Callable[..., Tensor]:
-    """Return a layer whose weights come from the image, as its product and the sum with its bias."""
+def biased(call: Call) -> Callable[..., Tensor]:
+    """Return a product of two activations and the sum with its bias, such as a layer whose weights follow the image."""
+    place = 3 if call.name == "bilinear" else 2
+    axes = call.given(1, "weight").ndim - 2 if call.name.startswith("conv") else 0
 
-    def run(values: Tensor, weight: Tensor, bias: Tensor, *args: Any, **named: Any) -> Tensor:
-        return function(values, weight, None, *args, **named) + bias.reshape(-1, *[1] * axes)
+    def run(*args: Any, **named: Any) -> Tensor:
+        bias: Tensor = args[place] if place < len(args) else named.pop("bias")
+        rest = {**named, "bias": None} if place >= len(args) else named
+        made = call.function(*args[:place], *([None] if place < len(args) else []), *args[place + 1 :], **rest)
+        return cast("Tensor", made + bias.reshape(-1, *[1] * axes))
 
     return run
 
@@ -101,7 +114,7 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
     Its first lines hand the whole of it to whoever watches; in the copy they do not.
     """
-    if not isinstance(function, FunctionType):
+    if not isinstance(function, FunctionType) or function.__module__ == "torch.nn.init":
         return None
     asks = [name for name in function.__code__.co_names if name.startswith("has_torch_function")]
     if not asks:

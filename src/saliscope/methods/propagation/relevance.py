@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ELEMENTWISE = frozenset({
     "neg", "abs", "square", "sqrt", "pow", "float_power", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10",
     "sin", "cos", "tan", "asin", "atan", "arctan", "sinh", "cosh", "asinh", "erf", "logit", "special_expit",
-    "special_erf", "sign", "sgn", "nan_to_num", "positive",
+    "special_erf", "sign", "sgn", "nan_to_num", "positive", "round", "floor", "ceil", "trunc",
 })  # fmt: skip
 #: With a constant they are activations.
 BOUNDED = frozenset({"maximum", "minimum", "max", "min", "fmax", "fmin"})
@@ -79,6 +79,8 @@ class Relevance:
             return self._linear_layer(call, layer)
         if call.name in attn_lrp.PRODUCTS and not self._has_bias(call):
             return self._by_terms(call, len(call.followed))
+        if call.name in attn_lrp.SUMS:
+            return self._by_terms(call, 1)
         if len(call.followed) == 2:
             return self._of_two(call)
         if len(call.followed) != 1:
@@ -121,8 +123,7 @@ class Relevance:
         from saliscope.model.rewrite import NORMS, Rewriting
 
         if call.name in attn_lrp.PRODUCTS and self._has_bias(call):
-            axes = 0 if call.name == "linear" else call.given(1, "weight").ndim - 2
-            parts: Callable[..., Any] | None = biased(call.function, axes)
+            parts: Callable[..., Any] | None = biased(call)
         elif call.name in NORMS or moves.packed(call):
             return None
         else:
@@ -143,7 +144,8 @@ class Relevance:
 
     @staticmethod
     def _has_bias(call: Call) -> bool:
-        return call.name.startswith(("conv", "linear")) and call.given(2, "bias") is not None
+        own = call.name.startswith(("conv", "linear")) and call.given(2, "bias") is not None
+        return own or (call.name == "bilinear" and call.given(3, "bias") is not None)
 
     def _linear_layer(self, call: Call, layer: Layer) -> Tensor:
         a = call.followed[0]
