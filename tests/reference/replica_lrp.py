@@ -62,6 +62,33 @@ class Recurrent(nn.Module):
         return self.head(self.lstm(x.transpose(1, 2).flatten(2))[0][:, -1])
 
 
+class Pooled(nn.Module):
+    """Deviation, variance, logarithm of a sum of exponentials and mean product of channels, masked, and a head."""
+
+    def __init__(self, axes):
+        super().__init__()
+        self.stem, self.head = (nn.Conv2d, nn.Conv3d)[axes - 2](2, 4, 1), nn.Linear(16, 3)
+        filled(self, seed=60 + axes)
+
+    def forward(self, x):
+        v = self.stem(x).flatten(2)
+        v = torch.where(v > 1.2, 0.7, v)
+        product = (v * v.flip(1)).mean(2)
+        return self.head(torch.cat([v.std(2), v.var(2), v.logsumexp(2), product], 1))
+
+
+class Gates(nn.Module):
+    """Rows, or planes, of an image one after the other through a GRU, and a head on the last step."""
+
+    def __init__(self, axes):
+        super().__init__()
+        self.gru, self.head = nn.GRU(2 * 2 ** (axes - 1), 3, batch_first=True), nn.Linear(3, 3)
+        filled(self, seed=70 + axes)
+
+    def forward(self, x):
+        return self.head(self.gru(x.transpose(1, 2).flatten(2))[0][:, -1])
+
+
 def numbers(net):
     return {k: v.detach().numpy() for k, v in net.state_dict().items()}
 
@@ -239,4 +266,59 @@ def recurrent(net, image):
             found[at] = linear(x, w, r_sent, s["lstm.bias_ih_l0"])
             r_h = linear(before, u, r_kept, s["lstm.bias_hh_l0"])
         maps.append(found.reshape(image.transpose(0, 1).shape).sum(1))
+    return np.stack(maps), out
+
+
+def pooled(net, image):
+    """Relevance (K, *S) of a Pooled network, and its output."""
+    s, w = numbers(net), net.stem.weight.detach().numpy().reshape(4, 2)
+    pixels = image.flatten(1).numpy().T
+    before = (pixels @ w.T + s["stem.bias"]).T
+    v, n = np.where(before > 1.2, 0.7, before), before.shape[1]
+    total = np.log(np.exp(v).sum(1))
+    features = np.concatenate([v.std(1, ddof=1), v.var(1, ddof=1), total, (v * v[::-1]).mean(1)])
+    out = s["head.weight"] @ features + s["head.bias"]
+    maps = []
+    for target in range(3):
+        r = linear(features, s["head.weight"], np.where(np.arange(3) == target, out, 0), s["head.bias"])
+        sent = np.zeros_like(v)
+        for c in range(4):
+            mean, deviation, variance = v[c].mean(), features[c], features[4 + c]
+            for i in range(n):
+                sent[c, i] += v[c, i] * (v[c, i] - mean) / ((n - 1) * deviation) * r[c] / away(deviation, EPSILON)
+                slope = 2 * (v[c, i] - mean) / (n - 1)
+                sent[c, i] += v[c, i] * slope / 2 * r[4 + c] / away(variance, EPSILON)
+                sent[c, i] += np.exp(v[c, i] - total[c]) * v[c, i] * r[8 + c] / away(total[c], EPSILON)
+                # Of the mean product each factor takes half, and channel c stands in the products of c and of 3 - c.
+                for of in (c, 3 - c):
+                    sent[c, i] += v[c, i] * v[3 - c, i] / n * r[12 + of] / away(features[12 + of], EPSILON) / 2
+        sent[before > 1.2] = 0
+        maps.append(rows(pixels, w, sent.T, s["stem.bias"]).sum(1).reshape(image.shape[1:]))
+    return np.stack(maps), out
+
+
+def gates(net, image):
+    """Relevance (K, *S) of a Gates network by arras2019's rule for products, and its output."""
+    s = numbers(net)
+    steps = image.transpose(0, 1).flatten(1).numpy()
+    w, u = s["gru.weight_ih_l0"], s["gru.weight_hh_l0"]
+    h, run = np.zeros(3), []
+    for x in steps:
+        sent, kept = w @ x + s["gru.bias_ih_l0"], u @ h + s["gru.bias_hh_l0"]
+        reset, update = sigmoid(sent[:3] + kept[:3]), sigmoid(sent[3:6] + kept[3:6])
+        gated = reset * kept[6:]
+        new, old = (1 - update) * np.tanh(sent[6:] + gated), update * h
+        run.append((x, h, sent[6:], gated, new, old))
+        h = new + old
+    out = s["head.weight"] @ h + s["head.bias"]
+    maps = []
+    for target in range(3):
+        r, found = linear(h, s["head.weight"], np.where(np.arange(3) == target, out, 0), s["head.bias"]), []
+        for x, before, sent, gated, new, old in reversed(run):
+            r_new, r_old = sum_of(new, old, r)
+            r_sent, r_kept = (np.zeros(9) for _ in range(2))
+            r_sent[6:], r_kept[6:] = sum_of(sent, gated, r_new)
+            found.append(linear(x, w, r_sent, s["gru.bias_ih_l0"]))
+            r = r_old + linear(before, u, r_kept, s["gru.bias_hh_l0"])
+        maps.append(np.stack(found[::-1]).reshape(image.transpose(0, 1).shape).sum(1))
     return np.stack(maps), out

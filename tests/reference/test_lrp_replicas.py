@@ -42,6 +42,16 @@ def test_an_lstm_equals_its_replica(axes):
     equal(literal.Recurrent(axes), picture(axes), literal.recurrent)
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_gru_equals_its_replica(axes):
+    equal(literal.Gates(axes), picture(axes), literal.gates)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_spreads_products_masks_and_logarithms_equal_their_replica(axes):
+    equal(literal.Pooled(axes), picture(axes), literal.pooled, 1e-9)
+
+
 LAYERS = [
     (("stem", "flat"), ("second", "z-plus"), ("after", "epsilon"), ("head", "alpha-beta")),
     (("stem", "w-square"), ("second", "alpha-beta"), ("after", "z-plus")),

@@ -40,18 +40,24 @@ def by_terms(carrier: Carrier, call: Call, epsilon: float, ledger: Ledger | None
     """
     import torch
 
+    from saliscope.model.rewrite import tensors_in
+
     kept = [carrier.keep(t) for t in call.followed]
+    # Sums of half precision lose digits; a constant among the arguments would not meet another precision.
+    alone = len(list(tensors_in([*call.args, *call.named.values()]))) == len(kept)
 
     def back(r: Tensor) -> Sequence[Tensor]:
         with torch.enable_grad():
-            roots = [k.values.detach().requires_grad_() for k in kept]
+            values = [k.values.detach() for k in kept]
+            roots = [(at_least_single(v) if alone else v).detach().requires_grad_() for v in values]
             z: Tensor = again(call, [root.clone() if call.inplace else root for root in roots])
         share = shared(at_least_single(r), at_least_single(z.detach()), epsilon)
         if ledger is not None:
             ledger.add(at_least_single(r) - share * z.detach())
         slopes = torch.autograd.grad(z, roots, (share / degree).to(z.dtype))
         # A spread of nothing has no slope, and its terms are zero.
-        return [(root.detach() * slope).nan_to_num() for root, slope in zip(roots, slopes, strict=True)]
+        terms = [(root.detach() * slope).nan_to_num() for root, slope in zip(roots, slopes, strict=True)]
+        return [term.to(v.dtype) for term, v in zip(terms, values, strict=True)]
 
     return carrier.carry(call, call.followed, back)
 

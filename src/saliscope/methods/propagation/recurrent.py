@@ -17,19 +17,25 @@ State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, Tensor, State], State]
 
 
+def _gate(opening: Tensor, signal: Tensor) -> Tensor:
+    """Return a gate times a signal; a signal that is a constant, as a first state is, takes all and keeps it."""
+    gate = torch.sigmoid(opening)
+    return (gate if signal.requires_grad else gate.detach()) * signal
+
+
 def _lstm(sent: Tensor, kept: Tensor, state: State) -> State:
     """Return (h, c) from what input and hidden state give the four gates, input, forget, cell and output."""
     put, forget, cell, out = (sent + kept).chunk(4, -1)
-    c = torch.sigmoid(forget) * state[1] + torch.sigmoid(put) * torch.tanh(cell)
-    return torch.sigmoid(out) * torch.tanh(c), c
+    c = _gate(forget, state[1]) + _gate(put, torch.tanh(cell))
+    return _gate(out, torch.tanh(c)), c
 
 
 def _gru(sent: Tensor, kept: Tensor, state: State) -> State:
     """Return (h,) from what input and hidden state give the reset and update gates and the new state."""
     (reset_x, update_x, new_x), (reset_h, update_h, new_h) = sent.chunk(3, -1), kept.chunk(3, -1)
-    new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
-    update = torch.sigmoid(update_x + update_h)
-    return ((1 - update) * new + update * state[0],)
+    new = torch.tanh(new_x + _gate(reset_x + reset_h, new_h))
+    # 1 - sigmoid(z) is sigmoid(-z).
+    return (_gate(-(update_x + update_h), new) + _gate(update_x + update_h, state[0]),)
 
 
 def _rnn(activation: Callable[[Tensor], Tensor]) -> Cell:
