@@ -243,8 +243,9 @@ def rule(name, a, weight, bias, relevance, options):
     return found
 
 
-def lrp(net, image, conv, dense, stem, epsilon=1e-6, gamma=0.25, alpha=2.0, low=None, high=None):
-    """bach2015, montavon2019: relevance (K, *S) by the rule of each kind of layer."""
+def lrp(net, image, conv, dense, stem, epsilon=1e-6, gamma=0.25, alpha=2.0, low=None, high=None, layers=()):
+    """bach2015, montavon2019: relevance (K, *S) by the rule of each kind of layer, or of the layer of a name."""
+    own = dict(layers)
     run = Steps(net, image)
     lows = np.stack([np.full(c.shape, c.min() if low is None else low) for c in image.numpy()]).ravel()
     highs = np.stack([np.full(c.shape, c.max() if high is None else high) for c in image.numpy()]).ravel()
@@ -262,15 +263,17 @@ def lrp(net, image, conv, dense, stem, epsilon=1e-6, gamma=0.25, alpha=2.0, low=
     maps = []
     for k in range(3):
         start = np.where(np.arange(3) == k, run.y, 0)
-        r = rule(dense, run.m, run.W4, run.b4, start, options)
+        r = rule(own.get("head", dense), run.m, run.W4, run.b4, start, options)
         small = {**options, "epsilon": min(epsilon, TINY)}
         r = rule("epsilon", run.a3, run.mean, np.zeros(3), r, small)
-        r = rule(alone, run.s, run.W3, run.b3, r, options)
+        r = rule(own.get("after", alone), run.s, run.W3, run.b3, r, options)
         at_pool = np.array([p / away(s, small["epsilon"]) * v for p, s, v in zip(run.p, run.s, r, strict=True)])
         branch = np.array([a / away(s, small["epsilon"]) * v for a, s, v in zip(run.a2, run.s, r, strict=True)])
-        at_pool += rule(conv, run.p, run.W2, run.b2, branch, options)
+        at_pool += rule(own.get("second", conv), run.p, run.W2, run.b2, branch, options)
         at_first = np.zeros_like(run.a1)
         for j, i in enumerate(run.winners):
             at_first[i] += at_pool[j]
-        maps.append(rule(stem or conv, run.x, run.W1, run.b1, at_first, options).reshape(run.shape).sum(0))
+        maps.append(
+            rule(own.get("stem", stem or conv), run.x, run.W1, run.b1, at_first, options).reshape(run.shape).sum(0)
+        )
     return np.stack(maps)

@@ -253,11 +253,11 @@ def test_a_scripted_part_out_of_sight_is_refused(method):
 @pytest.mark.parametrize(
     ("between", "name"),
     [
-        (squeezed, "Mul"),
-        (lambda v: functional.softmax(v, 1), "Softmax"),
-        (lambda v: v**2, "Pow"),
-        (lambda v: (v.flatten(2) @ v.flatten(2).transpose(1, 2) @ v.flatten(2)).reshape(v.shape), "Bmm"),
         (lambda v: 2 / (3 + torch.relu(v)), "Reciprocal"),
+        (lambda v: (3 + torch.relu(v)) ** -1, "Pow"),
+        (lambda v: v.prod(1, keepdim=True) + v, "Prod"),
+        (lambda v: torch.fft.rfft2(v).real[..., :4], "FftR2C"),
+        (lambda v: torch.atan2(v, v + 1), "Atan2"),
     ],
 )
 def test_lrp_refuses_what_it_has_no_rule_for_by_name(between, name):

@@ -1,13 +1,14 @@
 """Which operations of a network are linear layers: weights against an input, and normalisations taken as fixed.
 
 A normalisation by fixed statistics is a linear layer with one weight an element. Merged into the linear layer before
-it (motzkus2022), or alone where there is none, it gives the relevance of the network without it.
+it (motzkus2022), or alone where there is none, it gives the relevance of the network without it. One by the statistics
+of its own input is linear in all that its mean is taken over (ali2022).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from saliscope.methods.kernel import at_least_single
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A linear layer: `run(a, w, b)` is its output for an input a, a weight w and a bias b or None."""
+    """A linear layer: `run(a, w, b)` is its output for an input a, a weight w and a bias b or None.
+
+    So many `axes` of the output stand behind the bias's own.
+    """
 
     run: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     weight: Tensor
     bias: Tensor | None = None
+    axes: int = 0
+
+    def spread(self, bias: Tensor) -> Tensor:
+        """Return a bias in a shape that meets the output."""
+        return bias.reshape(-1, *[1] * self.axes) if self.axes else bias
 
 
 def layer_of(call: Call) -> Layer | None:
@@ -39,6 +48,7 @@ def layer_of(call: Call) -> Layer | None:
             lambda a, w, b: cast("Tensor", call.function(a, w, b, *rest, **named)),
             call.given(1, "weight"),
             call.given(2, "bias"),
+            0 if call.name == "linear" else call.given(1, "weight").ndim - 2,
         )
         return layer if followed[0] is call.input else None
     if call.name not in ("matmul", "rmatmul", "einsum") or len(call.args) < 2 or call.named:
@@ -60,19 +70,38 @@ def fixed(norm: Call) -> bool:
 
 
 def normalising(norm: Call) -> Layer:
-    """Return a batch, instance, group or layer normalisation as elementwise, its statistics taken as constants."""
+    """Return a normalisation as a linear layer: elementwise where its statistics are given, else as `centred`."""
     import torch
 
     x = at_least_single(norm.input.detach())
-    place = 2 if norm.name in ("group_norm", "layer_norm") else 3
+    place = 2 if norm.name in ("group_norm", "layer_norm", "rms_norm") else 3
     weight, bias = norm.given(place, "weight"), norm.given(place + 1, "bias")
     eps = norm.given(4 if place == 2 else 7, "eps", 1e-5)
-    if norm.name != "layer_norm":
+    if norm.name == "rms_norm":
+        bias, eps = None, norm.given(3, "eps")
+        eps = torch.finfo(norm.input.dtype).eps if eps is None else eps
+    elif norm.name != "layer_norm":
         column = (1, -1, *[1] * (x.ndim - 2))
         weight, bias = (None if v is None else v.reshape(column) for v in (weight, bias))
     mean, var = _statistics(norm, x)
     scale = torch.rsqrt(var + eps) * (1 if weight is None else weight)
+    if not fixed(norm):
+        return centred(norm, scale, bias)
     return Layer(_elementwise, scale, (0 if bias is None else bias) - mean * scale)
+
+
+def centred(norm: Call, scale: Tensor, bias: Tensor | None) -> Layer:
+    """Return a normalisation by its input's own statistics: the mean is linear in it, the scale a constant.
+
+    That is the LN-rule of ali2022, and the identity rule of achtibat2024, section 3.3.3, for the division. Constant
+    means would absorb relevance of which the network knows nothing.
+    """
+
+    def run(a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        seen = a if norm.name == "rms_norm" else a - _statistics(norm, a)[0]
+        return seen * w if b is None else seen * w + b
+
+    return Layer(run, scale, bias)
 
 
 def shifted(call: Call) -> Layer:
@@ -97,7 +126,7 @@ def merged(before: Call, layer: Layer, norm: Call) -> Layer:
         w = by_group.reshape(w.shape)
     else:
         w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-    return Layer(layer.run, w, shift if layer.bias is None else layer.bias * scale + shift)
+    return replace(layer, weight=w, bias=shift if layer.bias is None else layer.bias * scale + shift)
 
 
 def _elementwise(a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -111,10 +140,10 @@ def _statistics(norm: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     column = (-1, x.shape[1], *[1] * (x.ndim - 2))
     if fixed(norm):
         return norm.given(1, "running_mean").reshape(column), norm.given(2, "running_var").reshape(column)
-    if norm.name == "layer_norm":
+    if norm.name in ("layer_norm", "rms_norm"):
         axes = tuple(range(-len(norm.given(1, "normalized_shape")), 0))
         var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        return mean, var
+        return mean, var if norm.name == "layer_norm" else x.square().mean(axes, keepdim=True)
     if norm.name == "batch_norm":
         var, mean = torch.var_mean(x, (0, *range(2, x.ndim)), correction=0)
     else:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single, gaps
+from saliscope.methods.kernel import at_least_single, held
+from saliscope.methods.propagation.layer_rules import LayerRules, Pairs, pairs_of
+from saliscope.methods.propagation.ledger import Ledger
 from saliscope.methods.propagation.rules import Rules
 from saliscope.methods.propagation.run import run_with, unchanged
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Composite = Literal[
     "epsilon",
@@ -46,12 +49,17 @@ COMPOSITES: dict[str, tuple[str, str, str | None]] = {
 class LRP:
     """The score, sent back layer by layer in shares of what each input added, summed over channels with its sign.
 
-    `composite` says which rule is whose; "z-plus-box" and "z-plus-w-square" are deep Taylor decomposition. `epsilon`
-    is in units of a layer's output, `gamma` how much more the supporting terms count, beta is `alpha` - 1. The box
-    reaches from `low` to `high` in units of what the first layer sees, by default over each channel of the image. A
-    normalisation is merged into the linear layer before it, or is a linear layer of its own; activations hand
-    relevance on. Biases keep their share, so the map sums to the score only where they are zero; `diagnose` measures
-    that.
+    `composite` says which rule is whose; "z-plus-box" and "z-plus-w-square" are deep Taylor decomposition. `rules` are
+    pairs of a pattern of layer names and a rule, such as (("layer4.*", "epsilon"),); the last that matches stands above
+    the composite. `epsilon` is in units of a layer's output, `gamma` how much more the supporting terms count, beta is
+    `alpha` - 1. The box reaches from `low` to `high` in units of what the first layer sees, by default over each
+    channel of the image. A normalisation by fixed statistics is merged into the linear layer before it, or is a linear
+    layer of its own; one by the image's own keeps its scale and sends through its mean (ali2022). Activations hand
+    relevance on; of a product the signal takes all and the gate nothing (arras2019); attention is shared as
+    achtibat2024 do.
+
+    Biases, epsilon and the hidden terms of softmax absorb relevance. `diagnose` counts what they absorb, and measures
+    the gap of map and absorbed to the score. A map whose gap is a larger share than `gap_limit` is not to be read.
     """
 
     composite: Composite = "epsilon-gamma-box"
@@ -60,6 +68,8 @@ class LRP:
     alpha: float = 2.0
     low: float | None = None
     high: float | None = None
+    rules: Pairs = ()
+    gap_limit: float = 0.1
 
     traits: ClassVar[Traits] = Traits(
         family="propagation",
@@ -84,6 +94,9 @@ class LRP:
                 expected="epsilon and gamma not negative, alpha at least 1, low below high",
                 do="Correct the fields",
             )
+        object.__setattr__(self, "rules", pairs_of(self.rules))
+        if not self.gap_limit > 0:
+            raise MethodError(f"gap_limit={self.gap_limit}", expected="a share above 0", do="Correct the field")
         if COMPOSITES[self.composite][0] in ("z-plus", "alpha-beta"):
             object.__setattr__(self, "traits", replace(type(self).traits, fails_randomisation=True))
 
@@ -91,18 +104,76 @@ class LRP:
         """Return (N, K, *S), in units of the score; raises MethodError for an operation without a rule."""
         import torch
 
-        from saliscope.methods.propagation.relevance import Relevance
-        from saliscope.model.rewrite import Rewriting, seeded
-
-        rules = Rules(self.epsilon, self.gamma, self.alpha, self.low, self.high)
-        relevance = Relevance(rules, *COMPOSITES[self.composite])
-        mode = Rewriting(relevance, relevance.after)
-        probe, gradients = run_with(mode, model, x, target, INPUT, seeded)
-        relevance.check(probe.output)
-        for note in sorted(relevance.notes):
+        notes: set[str] = set()
+        maps = list(self._maps(model, x, target, None, notes))
+        for note in sorted(notes):
             model.note(f"LRP: {note}")
-        return torch.stack([at_least_single(g[INPUT]).sum(dim=1) for g in gradients], dim=1)
+        return torch.stack(maps, dim=1)
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
-        """Return (N, K): sum of the map minus the score, and that as a share of the larger of the two."""
-        return gaps("conservation", attribution.flatten(2).sum(dim=2), unchanged(model, x, target)[0])
+        """Return (N, K): what was absorbed, and by how much map and absorbed miss the score, also as a share.
+
+        The share is of the larger of the two; where terms cancel to less than half of the digits, of that much of them.
+        """
+        import torch
+
+        absorbed, size = (torch.zeros_like(attribution.flatten(2).sum(2), dtype=torch.float64) for _ in range(2))
+        for n, image in enumerate(x.detach()):
+            ledger = Ledger()
+            for k, _ in enumerate(self._maps(model, image[None], held(model, image[None], target, n), ledger, set())):
+                absorbed[n, k], size[n, k] = ledger.take()
+        total = attribution.flatten(2).double().sum(2) + absorbed
+        score = unchanged(model, x, target)[0].double()
+        terms = (size + attribution.flatten(2).double().abs().sum(2)) * torch.finfo(attribution.dtype).eps ** 0.5
+        gap, larger = total - score, total.abs().maximum(score.abs()).maximum(terms)
+        share = (gap.abs() / larger).where(larger > 0, 0)
+        found = {"conservation_gap": gap, "conservation_relative_gap": share, "absorbed": absorbed}
+        return {name: values.to(attribution.dtype) for name, values in found.items()}
+
+    def _maps(
+        self, model: Model, x: Tensor, target: Target, ledger: Ledger | None, notes: set[str]
+    ) -> Iterator[Tensor]:
+        """Give for each of K scores its map (N, *S); what is absorbed on the way goes to the ledger."""
+        import torch
+
+        from saliscope.methods.propagation.moves import check
+        from saliscope.methods.propagation.relevance import Relevance
+        from saliscope.model.calls import innermost
+        from saliscope.model.rewrite import Rewriting, seeded
+
+        rules = Rules(self.epsilon, self.gamma, self.alpha, self.low, self.high, ledger)
+        with ExitStack() as hooks:
+            layers = None
+            if self.rules:
+                layers = LayerRules(self.rules, hooks.enter_context(innermost(_module(model))))
+            relevance = Relevance(rules, *COMPOSITES[self.composite], layers)
+            mode = Rewriting(relevance, relevance.after)
+            probe, gradients = run_with(mode, model, x, target, INPUT, seeded)
+        check(probe.output)
+        if layers is not None:
+            layers.check()
+        notes |= relevance.notes
+        try:
+            for gradient in gradients:
+                yield at_least_single(gradient[INPUT]).sum(dim=1)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            raise MethodError(
+                f"a network through which relevance cannot be sent back ({reason})",
+                expected="one that keeps what it computed until the way back has ended",
+                do="Use occlusion, which needs no way back; switch checkpointing off",
+            ) from error
+
+
+def _module(model: Model) -> nn.Module:
+    """Return the network, whose layers are named; raises MethodError for a model that is no opened network."""
+    module: nn.Module | None = getattr(model, "module", None)
+    if module is None:
+        raise MethodError(
+            f"rules for layers of a {type(model).__name__}",
+            expected="an opened network",
+            do="Leave the field rules empty",
+        )
+    return module

@@ -7,10 +7,11 @@ sum_j a_i w_ij R_j / z_j. Each rule is a choice of parts. A bias keeps its share
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from saliscope.methods.kernel import at_least_single
+from saliscope.methods.propagation.ledger import Ledger
 from saliscope.methods.propagation.linear import Layer
 
 if TYPE_CHECKING:
@@ -19,30 +20,37 @@ if TYPE_CHECKING:
 #: What keeps a quotient finite where the rule itself has no epsilon.
 TINY = 1e-6
 
+#: The rules by the names that a user gives them.
+NAMES = ("epsilon", "gamma", "alpha-beta", "z-plus", "box", "flat", "w-square")
+
 Part = tuple["Tensor", "Tensor", "Tensor | None"]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules by name, with their parameters; each returns the relevance of an input a from that of the output."""
+    """The rules by name, with their parameters; each returns the relevance of an input a from that of the output.
+
+    What biases and epsilon absorb is told to the ledger.
+    """
 
     epsilon_: float = TINY
     gamma_: float = 0.25
     alpha_: float = 2.0
     low: float | None = None
     high: float | None = None
+    ledger: Ledger | None = None
 
     def apply(self, name: str, layer: Layer, a: Tensor, relevance: Tensor) -> Tensor:
         """Return the relevance of a by the rule of this name, summed in at least float32."""
         bias = None if layer.bias is None else at_least_single(layer.bias)
-        full = Layer(layer.run, at_least_single(layer.weight), bias)
+        full = replace(layer, weight=at_least_single(layer.weight), bias=bias)
         rule = getattr(self, name.replace("-", "_"))
         found: Tensor = rule(full, at_least_single(a.detach()), at_least_single(relevance))
         return found.to(a.dtype)
 
     def epsilon(self, layer: Layer, a: Tensor, relevance: Tensor) -> Tensor:
         """bach2015, eq. 58: z_j moved away from zero by epsilon, which absorbs weak and contradictory relevance."""
-        return send(layer, [(a, layer.weight, layer.bias)], relevance, self.epsilon_)
+        return send(layer, [(a, layer.weight, layer.bias)], relevance, self.epsilon_, self.ledger)
 
     def gamma(self, layer: Layer, a: Tensor, relevance: Tensor) -> Tensor:
         """montavon2019, table 1: terms of the sign of z_j count 1 + gamma times, for inputs of any sign."""
@@ -50,14 +58,16 @@ class Rules:
 
         with torch.no_grad():
             z = layer.run(a, layer.weight, layer.bias)
+        if self.ledger is not None:
+            self.ledger.add(relevance.where(z == 0, 0))
         up, down = _halves(a, layer, lambda w, part: w + self.gamma_ * part)
         return self._sent(layer, up, relevance.where(z > 0, 0)) + self._sent(layer, down, relevance.where(z < 0, 0))
 
     def alpha_beta(self, layer: Layer, a: Tensor, relevance: Tensor) -> Tensor:
         """bach2015, eq. 60: positive terms share alpha times the relevance, negative ones take alpha - 1 times it."""
         up, down = _halves(a, layer, lambda _, part: part)
-        sent = self.alpha_ * self._sent(layer, up, relevance)
-        return sent if self.alpha_ == 1 else sent - (self.alpha_ - 1) * self._sent(layer, down, relevance)
+        sent = self._sent(layer, up, self.alpha_ * relevance)
+        return sent if self.alpha_ == 1 else sent + self._sent(layer, down, (1 - self.alpha_) * relevance)
 
     def z_plus(self, layer: Layer, a: Tensor, relevance: Tensor) -> Tensor:
         """montavon2017: positive terms share all relevance, which is alpha = 1, beta = 0."""
@@ -87,11 +97,16 @@ class Rules:
         return self._sent(layer, [(a.new_ones(()).expand_as(a), layer.weight**2, None)], relevance)
 
     def _sent(self, layer: Layer, parts: Sequence[Part], relevance: Tensor) -> Tensor:
-        return send(layer, parts, relevance, min(TINY, self.epsilon_))
+        return send(layer, parts, relevance, min(TINY, self.epsilon_), self.ledger)
 
 
-def send(layer: Layer, parts: Sequence[Part], relevance: Tensor, epsilon: float) -> Tensor:
-    """Return the sum over parts of a_i w_ij R_j / z_j, z_j the sum of all parts' terms."""
+def send(
+    layer: Layer, parts: Sequence[Part], relevance: Tensor, epsilon: float, ledger: Ledger | None = None
+) -> Tensor:
+    """Return the sum over parts of a_i w_ij R_j / z_j, z_j the sum of all parts' terms.
+
+    The ledger is told what stays: b_j R_j / z_j, and what z_j was moved away from zero by.
+    """
     import torch
 
     from saliscope.model.phase import phase_gradients
@@ -100,7 +115,12 @@ def send(layer: Layer, parts: Sequence[Part], relevance: Tensor, epsilon: float)
         inputs = [a.detach().requires_grad_() for a, _, _ in parts]
         outputs = [layer.run(a, w, b) for a, (_, w, b) in zip(inputs, parts, strict=True)]
         z = torch.stack([o.detach() for o in outputs]).sum(dim=0) if len(outputs) > 1 else outputs[0].detach()
-    slopes = torch.autograd.grad(outputs, inputs, [shared(relevance, z, epsilon)] * len(outputs))
+    share = shared(relevance, z, epsilon)
+    if ledger is not None:
+        ledger.add(relevance - share * z)
+        for bias in (b for _, _, b in parts if b is not None):
+            ledger.add(share * layer.spread(bias))
+    slopes = torch.autograd.grad(outputs, inputs, [share] * len(outputs))
     terms = [a.detach() * slope for a, slope in zip(inputs, slopes, strict=True)]
     return torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
 
