@@ -2,7 +2,8 @@
 
 Every run draws a cohort from a law whose mean is known, and asks for one interval. `clusters` are patients of one to
 six images each, most of the spread between patients; `shares` are skewed values from 0 to 1, as overlaps are; `hits`
-are images that are hit or not, with a chance of their patient's own; `AUC` is a statistic that is no mean.
+are images that are hit or not, with a chance of their patient's own; `AUC` is a statistic that is no mean, and of
+fewer than ten groups says nothing.
 Run: python benchmarks/interval_coverage.py [RUNS] > benchmarks/interval_coverage.md
 """
 
@@ -78,14 +79,21 @@ def coverage(law: str, count: int, runs: int) -> tuple[float, float]:
     return inside / runs, float(np.median(widths))
 
 
+def cell(law: str, count: int, runs: int) -> str:
+    """Return a cell of the table: the share, and the median width."""
+    if law == "AUC" and count < 10:
+        return "–"
+    share, width = coverage(law, count, runs // 5 if law == "AUC" else runs)
+    return f"{share:.1%} ({width:.2f})"
+
+
 def main(runs: int) -> None:
     """Print a table in Markdown: laws by numbers of groups."""
     print(f"# Coverage of intervals called 95 %\n\nFrom `python benchmarks/interval_coverage.py {runs}`.")
     print(f"Of {runs} cohorts each (AUC: {runs // 5}) the share whose interval holds the true value; median width.\n")
     print("| groups |", " | ".join(LAWS), "|\n|--:|" + "--:|" * len(LAWS))
     for count in GROUPS:
-        cells = [coverage(law, count, runs // 5 if law == "AUC" else runs) for law in LAWS]
-        print(f"| {count} |", " | ".join(f"{share:.1%} ({width:.2f})" for share, width in cells), "|", flush=True)
+        print(f"| {count} |", " | ".join(cell(law, count, runs) for law in LAWS), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ DRAWS = 2000
 LEAST = 60
 #: Where more than `COMMON` of the draws have less than `NARROW` of the standard error, as with few groups or with
 #: one that is unlike all others, quotients by it have no bound, and Student's t is taken.
-NARROW, COMMON = 0.05, 0.025
+NARROW, COMMON = 0.01, 0.025
 #: With fewer groups there are too few draws that differ to take quantiles of.
 FEW = 5
 
