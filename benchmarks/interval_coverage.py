@@ -18,7 +18,7 @@ from scipy.stats import norm, rankdata
 
 from saliscope.metrics.statistics.bootstrap import DRAWS, clustered
 
-GROUPS = (3, 5, 10, 12, 20, 29, 30, 60)
+GROUPS = (3, 5, 10, 12, 20, 29, 30, 60, 99, 100)
 Floats = npt.NDArray[np.float64]
 Cohort = tuple[Floats, list[int], float]
 

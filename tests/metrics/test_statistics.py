@@ -49,26 +49,27 @@ def test_without_trials_there_is_no_interval_and_more_hits_than_trials_are_refus
 
 @pytest.mark.parametrize("values", [stats.expon, stats.norm], ids=["skew", "symmetric"])
 def test_groups_of_one_equal_scipy_s_bca_draw_for_draw(values):
-    rows = values.rvs(size=60, random_state=np.random.default_rng(3))
+    # From 100 groups on: with 60, BCa covered 93.0 % where the bootstrap-t did 95.
+    rows = values.rvs(size=120, random_state=np.random.default_rng(3))
     right = stats.bootstrap((rows,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(0))
-    found = clustered(rows, range(60))
+    found = clustered(rows, range(120))
     assert (found.low, found.high) == pytest.approx(tuple(right.confidence_interval), rel=1e-9)
-    assert found.kind == "BCa bootstrap over 60 groups"
+    assert found.kind == "BCa bootstrap over 120 groups"
 
 
 def test_any_statistic_of_groups_of_one_equals_scipy_s():
-    rows = np.random.default_rng(3).exponential(size=60)
+    rows = np.random.default_rng(3).exponential(size=120)
     right = stats.bootstrap(
         (rows,), np.median, n_resamples=500, method="BCa", vectorized=True, rng=np.random.default_rng(4)
     )
-    found = clustered(rows, range(60), lambda some: float(np.median(some)), draws=500, seed=4)
+    found = clustered(rows, range(120), lambda some: float(np.median(some)), draws=500, seed=4)
     assert (found.low, found.high) == pytest.approx(tuple(right.confidence_interval), rel=1e-9)
 
 
 def test_the_mean_in_one_step_equals_the_mean_draw_by_draw():
     rng = np.random.default_rng(1)
-    # 60 groups and more: below, the mean has the bootstrap-t, which a statistic without a known error has not.
-    rows, groups = rng.normal(size=(300, 3)), [*range(80), *rng.integers(80, size=220)]
+    # 100 groups and more: below, the mean has the bootstrap-t, which a statistic without a known error has not.
+    rows, groups = rng.normal(size=(300, 3)), [*range(110), *rng.integers(110, size=190)]
     one, two = clustered(rows, groups), clustered(rows, groups, lambda some: float(some.mean()))
     assert (one.low, one.high) == pytest.approx((two.low, two.high), rel=1e-9)
 

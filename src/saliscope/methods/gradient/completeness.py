@@ -19,6 +19,9 @@ GAP_LIMIT = 0.1
 #: Scores and sums that differ by less than this share of what they are made of do not differ: in float32 the logits of
 #: deep networks repeat to 1e-5 of their size.
 ROUNDING = 1e-4
+#: Where values for and against a score cancel, their sum is judged by at least this share of their L2 norm, as which a
+#: sum of independent values would be about as large: a score that is by chance near zero is no reason to refuse a map.
+CANCELLED = 0.1
 
 
 def check_limit(limit: float) -> None:
@@ -42,14 +45,14 @@ def completeness(model: Model, x: Tensor, target: Target, attribution: Tensor, s
 def sum_gap(attribution: Tensor, right: Tensor, size: Tensor, beside: Tensor | float = 0) -> dict[str, Tensor]:
     """Return, each (N, K), by how much the sum of a map (N, K, *S) misses what is right, and that as a share.
 
-    What belongs to the sum and is not in the map is `beside` it. The share is one of the largest of the sum, of what
-    is right, and of the map's L2 norm: where values for and against the score cancel, their sum is still uncertain by
-    about as much. `size` (N, K) is that of the numbers of which the right one is made, whose rounding is no gap. The
-    share is zero for a complete map, never above 2, and NaN for a map with a NaN.
+    What belongs to the sum and is not in the map is `beside` it. The share is one of the larger of the sum and what is
+    right, or of a tenth of the map's L2 norm where they cancel to less. `size` (N, K) is that of the numbers of which
+    the right one is made, whose rounding is no gap. The share is zero for a complete map, never above 2, and NaN for a
+    map with a NaN.
     """
     flat = attribution.flatten(2)
     total = flat.sum(dim=2) + beside
     gap = total - right
-    largest = total.abs().maximum(right.abs()).maximum(flat.norm(dim=2)).maximum(ROUNDING * size)
+    largest = total.abs().maximum(right.abs()).maximum(CANCELLED * flat.norm(dim=2)).maximum(ROUNDING * size)
     share = gap.abs() / largest.masked_fill(largest == 0, 1)
     return {"completeness_gap": gap, "completeness_relative_gap": share}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DRAWS = 2000
 #: With fewer groups than this BCa and percentiles promise more than they hold: benchmarks/interval_coverage.py.
-LEAST = 60
+LEAST = 100
 #: Where more than `COMMON` of the draws have less than `NARROW` of the standard error, as with few groups or with
 #: one that is unlike all others, quotients by it have no bound, and Student's t is taken.
 NARROW, COMMON = 0.01, 0.025
@@ -37,8 +37,8 @@ def clustered(
 ) -> Interval | None:
     """Return the interval of a statistic, the mean by default, of rows of values (n, ...), groups drawn as a whole.
 
-    BCa (efron1987) from 60 groups on. Below, the mean has the bootstrap-t (hall1988), in which every draw is divided by
-    its own standard error, or Student's t with fewer than five groups and where errors next to nothing are common;
+    BCa (efron1987) from 100 groups on. Below, the mean has the bootstrap-t (hall1988), which divides every draw by its
+    own standard error, or Student's t with fewer than five groups and where errors next to nothing are common;
     any other statistic has BCa whose tails are widened to those of Student's t (hesterberg2015). `kind` says which.
     None with fewer than two groups. A draw whose statistic is not finite is left out. Raises MetricError unless each
     value has a group.
