@@ -2,7 +2,7 @@
 
 Every tensor that depends on the layer's activation is marked. `APART` says that each channel of it comes from that
 channel of the activation alone, and grows in proportion with it (a ReLU, a max pool): without a channel, that channel
-is zero and no other changes. `LINEAR` says that it is an affine function of marked-apart tensors. An operation that is
+is zero and no other changes. `LINEAR` says that it is an affine function of such tensors. An operation that is
 not known to keep a mark ends the proof; so do a comparison, a mask or a number read from the activation, which the
 graph of gradients does not show.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-APART, LINEAR = 1, 2
+APART, LINEAR, USED = 1, 2, 3
 
 #: Operations of ATen that change no value and no place.
 SAME = frozenset({"clone", "detach", "alias", "_to_copy", "lift_fresh", "view_as", "contiguous"})
@@ -34,10 +34,12 @@ POOLING = frozenset({
 #: Linear in one tensor, whatever the other arguments, which are constants.
 OF_ONE = frozenset({
     "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "permute", "transpose", "t", "squeeze", "unsqueeze",
-    "slice", "select", "split", "split_with_sizes", "unbind", "narrow", "unfold", "mean", "sum", "neg", "flip", "roll",
+    "slice", "select", "narrow", "unfold", "mean", "sum", "neg", "flip", "roll",
     "constant_pad_nd", "reflection_pad2d", "reflection_pad3d", "replication_pad2d", "replication_pad3d", "repeat",
     "pixel_shuffle", "pixel_unshuffle", "movedim", "index", "index_select", "as_strided", "cumsum", "diagonal",
 })  # fmt: skip
+#: Those of them that give a tensor in pieces.
+PIECES = frozenset({"split", "split_with_sizes", "unbind", "unsafe_split", "unsafe_chunk"})
 #: Linear in several tensors at once.
 OF_SEVERAL = frozenset({"add", "add_", "sub", "sub_", "rsub", "cat", "stack"})
 #: Linear in one tensor as long as no other depends on the activation.
@@ -48,12 +50,7 @@ PRODUCTS = frozenset({
 #: The same where it is the first.
 QUOTIENTS = frozenset({"div", "div_"})
 #: At rest, with the statistics of training, affine in the first.
-NORMS = {
-    "_native_batch_norm_legit_no_training": None,
-    "native_batch_norm": 5,
-    "cudnn_batch_norm": 5,
-    "_batch_norm_with_update": -1,
-}
+NORMS = {"_native_batch_norm_legit_no_training": None, "native_batch_norm": 5, "cudnn_batch_norm": 5}
 
 
 class Followed(TorchDispatchMode):
@@ -68,13 +65,12 @@ class Followed(TorchDispatchMode):
 
     def mark(self, tensor: Tensor, mark: int) -> None:
         """Mark a tensor; what its storage was marked with before holds where it says less."""
-        key = tensor.untyped_storage()._cdata
-        self._marks[key] = max(mark, self._marks.get(key, 0))
+        self._marks[_key(tensor)] = max(mark, self.marked(tensor))
         self._alive.append(tensor)
 
     def marked(self, tensor: Tensor) -> int:
         """Return the mark of a tensor; 0 for one that does not depend on the activation."""
-        return self._marks.get(tensor.untyped_storage()._cdata, 0)
+        return self._marks.get(_key(tensor), 0)
 
     def proves(self, output: Tensor) -> bool:
         """Return whether an output depends on the activation linearly, by all that was followed."""
@@ -88,56 +84,47 @@ class Followed(TorchDispatchMode):
         marks = [self.marked(t) for t in given]
         if not any(marks):
             return out
-        name = func._schema.name.removeprefix("aten::")
-        mark = self._mark(name, args, given, marks, out)
+        name = func.overloadpacket.__name__
+        mark = self._mark(name, args, given, marks)
         if mark is None:
             self.reason = self.reason or name
             mark = LINEAR
-        first, *others = list(_tensors([out])) or [None]
-        if first is not None:
-            self.mark(first, mark)
-        several = isinstance(out, list) or name in ("split", "split_with_sizes", "unbind")
-        for other in others:
-            if several:
-                self.mark(other, mark)
-            elif other.numel():
-                # Indices of maxima and the like: whoever uses them ends the proof.
-                self._marks[other.untyped_storage()._cdata] = USED
-                self._alive.append(other)
+        for place, made in enumerate(_tensors([out])):
+            # Beside a result stand indices of maxima and the like: whoever uses those ends the proof.
+            self.mark(made, mark if place == 0 or name in PIECES else USED)
         return out
 
-    def _mark(self, name: str, args: Sequence[Any], given: list[Tensor], marks: list[int], out: Any) -> int | None:
+    def _mark(self, name: str, args: Sequence[Any], given: list[Tensor], marks: list[int]) -> int | None:
         """Return the mark of a result; None where none is known."""
         if USED in marks or (name.endswith("_") and not marks[0]):
             return None
-        alone = (
-            sum(m > 0 for m in marks) == 1 and given[0] is args[0] if args and isinstance(args[0], Tensor) else False
-        )
-        apart = all(m == APART for m in marks)
+        once = sum(m > 0 for m in marks) == 1
+        first = once and given[0] is args[0] and marks[0] > 0
         if name in SAME:
             return marks[0]
         if name in IN_PROPORTION:
-            return APART if alone and marks[0] == APART else None
+            return APART if first and marks[0] == APART else None
         if name in POOLING:
-            return marks[0] if alone else None
-        if name in ("add", "add_") and apart and len(given) == 2 and given[0].shape == given[1].shape:
+            return marks[0] if first else None
+        if name in ("add", "add_") and marks == [APART, APART] and given[0].shape == given[1].shape:
             return APART
         linear = (
             name in OF_SEVERAL
-            or (name in OF_ONE and alone)
-            or (name in PRODUCTS and sum(m > 0 for m in marks) == 1)
-            or (name in QUOTIENTS and alone and len(args) == 2)
-            or (name in NORMS and alone and _at_rest(name, args))
+            or (name in OF_ONE | PIECES and first)
+            or (name in PRODUCTS and once)
+            or (name in QUOTIENTS and first and len(args) == 2)
+            or (name in NORMS and first and _at_rest(name, args))
         )
         return LINEAR if linear else None
 
 
-USED = 3
+def _key(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - torch has no public name for a storage
 
 
 def _at_rest(name: str, args: Sequence[Any]) -> bool:
     place = NORMS[name]
-    return place is None or (place > 0 and args[place] is False)
+    return place is None or args[place] is False
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def check_promise(name: str, method: Method, measured: Mapping[str, Tensor]) -> 
         worst = gaps.nan_to_num(nan=float("inf")).max()
         told = "no number" if gaps.isnan().any() else f"{float(worst):.1%}"
         raise MethodError(
-            f"a map of {name} whose sum misses what the method promises by {told} ({key}; first at image {n}, score {k})",
+            f"a map of {name} whose sum misses what is promised by {told} ({key}; first of image {n}, score {k})",
             expected=f"at most gap_limit={limit:g}, that is {limit:.1%}",
             do="Use another method, such as gradient or occlusion, or more steps where the method has them; a larger "
             "`gap_limit` gives the map all the same, with its gap in the record",
