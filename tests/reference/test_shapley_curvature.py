@@ -42,7 +42,8 @@ class Gated(nn.Module):
         if self.how == "clamp":
             gate = (values + 3).clamp(0, 6) / 6
         else:
-            gate = nn.functional.hardsigmoid(values, inplace=self.how == "in place")
+            result = nn.functional.hardsigmoid(values, inplace=self.how == "in place")
+            gate = values if self.how == "in place" else result
         return self.head((seen * gate).flatten(2).mean(2))
 
 

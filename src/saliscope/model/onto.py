@@ -37,7 +37,8 @@ def _axis(values: Tensor, cells: Steps | None, axis: int, size: int) -> tuple[in
     """Return the number of cells along an axis, of elements, the stride and the offset."""
     count = values.shape[2 + axis]
     stride = cells.stride[axis] if cells else size / count
-    return count, size, stride, cells.offset[axis] if cells else (stride - 1) / 2
+    offset = cells.offset[axis] if cells else (stride - 1) / 2
+    return count, size, stride, offset
 
 
 def _hats(count: int, size: int, stride: float, offset: float) -> Tensor:
@@ -49,7 +50,7 @@ def _hats(count: int, size: int, stride: float, offset: float) -> Tensor:
 def _shares(count: int, size: int, stride: float, offset: float) -> Tensor:
     """Return (count, size): which share of each cell goes to each element; every row sums to one."""
     centres = (offset + stride * torch.arange(count, dtype=torch.float64)).clamp(0, size - 1)
-    near = (1 - (torch.arange(size, dtype=torch.float64) - centres[:, None]).abs()).clamp(min=0)
+    near = (1 - (torch.arange(size, dtype=torch.float64) - centres[:, None]).abs()).relu()
     if stride < 1:
         return near
     wide = _hats(count, size, stride, offset)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 #: The largest share by which a map may miss its sum: twice the tolerance to which paths are refined, so that only one
 #: that stopped early is above, and less than what makes two places change their order on a page.
 GAP_LIMIT = 0.1
-#: Scores and sums that differ by less than this share of what they are made of do not differ: in float32 the logits of
-#: deep networks repeat to 1e-5 of their size.
-ROUNDING = 1e-4
+#: Scores that differ by less than this share of their size do not differ: gradients of what cancels inside a network,
+#: as in a norm of the image whose mean is the score, sum in float32 to 1e-4 of the score where they should to nothing.
+ROUNDING = 5e-3
 #: Where values for and against a score cancel, their sum is judged by at least this share of their L2 norm, as which a
 #: sum of independent values would be about as large: a score that is by chance near zero is no reason to refuse a map.
 CANCELLED = 0.1

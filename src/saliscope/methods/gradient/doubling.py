@@ -29,18 +29,20 @@ class Doubling:
     def settled(self, run: Callable[[int], Tensor], before: Tensor, after: Tensor) -> Tensor:
         """Return the maps (K, *S) that `run` makes of a number of steps, once their gap is within the tolerance.
 
-        `before` and `after` (K,) are the scores at the ends of the path.
+        Where it never is, those of the smallest gap. `before` and `after` (K,) are the scores at the ends of the path.
         """
-        steps = self.first
+        steps, best = self.first, None
         while True:
             found = run(steps)
             gap = sum_gap(found[None], (after - before)[None], (after.abs() + before.abs())[None])
             share = float(gap["completeness_relative_gap"].max())
+            if best is None or share < best[0]:
+                best = share, steps, found
             # A gap that is no number stays one.
             if share <= self.tolerance or 2 * steps > self.most or share != share:
-                self.counts.append(steps)
-                self.shares.append(share)
-                return found
+                self.shares.append(best[0])
+                self.counts.append(best[1])
+                return best[2]
             steps *= 2
 
     def say(self, model: Model) -> None:
