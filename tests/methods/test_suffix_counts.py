@@ -55,7 +55,8 @@ def test_ablation_cam_in_closed_form_is_one_forward_sample(labels, axes):
     ("name", "fields", "forward", "suffix"),
     [
         ("ablation-cam", {"closed_form": False}, 1, 5),
-        ("ablation-cam", {}, 1, 1 + 4 + 5),
+        # One run shows that the end is not linear: nothing is tried.
+        ("ablation-cam", {}, 1, 1 + 5),
         ("recipro-cam", {}, 1, None),
         ("shapley-cam", {}, 1, 1),
         ("finer-cam", {}, 1, None),

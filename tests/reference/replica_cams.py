@@ -131,6 +131,17 @@ def interpolated(values, shape, stride, offset):
     return found
 
 
+def given_out(values, shape, stride, offset):
+    """Every cell's value shared among the elements by how `interpolated` weighs it there: the sum stays."""
+    found = np.zeros(shape)
+    for cell in np.ndindex(values.shape):
+        one = np.zeros(values.shape)
+        one[cell] = 1
+        weights = interpolated(one, shape, stride, offset)
+        found += values[cell] * weights / weights.sum()
+    return found
+
+
 def layercam_fusion(maps, gamma, shape, cells):
     """jiang2021 eq. 8 and 9 of maps (after eq. 7), from shallow to deep, with the stride and offset of each."""
     fused = np.zeros(shape)
@@ -219,7 +230,7 @@ def full_grad(terms, shape, cells, shown):
         term = terms[name] if shown == "signed" else np.abs(terms[name])
         if shown == "rescaled":
             term = (term - term.min()) / (term.max() - term.min())
+            found += interpolated(sum(term), shape, stride, offset)
         else:
-            term = term * np.prod(term.shape[1:]) / np.prod(shape)
-        found += interpolated(sum(term), shape, stride, offset)
+            found += given_out(sum(term), shape, stride, offset)
     return found

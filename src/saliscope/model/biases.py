@@ -23,10 +23,11 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
     """Return for each layer run of x (N, C, *S) that adds a bias that tensor, in a shape that fits its output.
 
     A batch norm at rest is y = (x - mean) / std * scale + shift, which adds shift - mean / std * scale. Of a norm
-    that depends on its input only the shift is told, and that is noted.
+    that depends on its input only the shift is told, and that is noted, as is a bias whose axis cannot be known.
     """
     told: dict[str, Tensor] = {}
     moving: list[str] = []
+    unknown: list[str] = []
     for run in model.runs(x):
         if not run.name or not run.used:
             continue
@@ -34,12 +35,42 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
         if isinstance(module, MOVING) or (isinstance(module, _BatchNorm) and module.running_mean is None):
             moving.append(run.name)
         added = _added(module)
-        if added is not None:
-            last = isinstance(module, nn.Linear | nn.LayerNorm)
-            told[run.name] = added if last else added.reshape(1, -1, *[1] * (len(run.shape) - 2))
+        if added is None:
+            continue
+        fitted = _fitted(module, added, run.shape)
+        if fitted is None:
+            unknown.append(run.name)
+        else:
+            told[run.name] = fitted
     if moving:
         model.note(f"Norms that depend on the image add more than their bias: {', '.join(moving)}.")
+    if unknown:
+        model.note(f"Layers whose bias fits no one axis of their output are left out: {', '.join(unknown)}.")
     return told
+
+
+def _fitted(module: nn.Module, added: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Return what a module adds in a shape that fits its output: along the channels, or last; None where unknown."""
+    if isinstance(module, nn.LayerNorm) and type(module).forward is not nn.LayerNorm.forward and len(shape) > 2:
+        # Of libraries' own kind: channels of an image stand first, others last.
+        first, last = shape[1] == added.numel(), tuple(shape[-added.ndim :]) == tuple(added.shape)
+        if first and last and type(module).__name__.lower().endswith(("2d", "3d")):
+            last = False
+        if first == last:
+            return None
+        axis = 1 if first else None
+    elif isinstance(module, nn.Linear | nn.LayerNorm):
+        axis = None
+    elif isinstance(module, _ConvNd):
+        # Without an axis of images the channels stand first.
+        axis = len(shape) - len(module.kernel_size) - 1
+    else:
+        axis = 1
+    if axis is None:
+        return added if tuple(shape[-added.ndim :]) == tuple(added.shape) else None
+    if len(shape) <= axis or shape[axis] != added.numel():
+        return None
+    return added.reshape(*[1] * axis, -1, *[1] * (len(shape) - axis - 1))
 
 
 def _added(module: nn.Module) -> Tensor | None:

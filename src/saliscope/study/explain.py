@@ -30,6 +30,7 @@ from saliscope.model.view import described as steps_described
 from saliscope.study.asking import Asking, asking, described
 from saliscope.study.inspection import ending
 from saliscope.study.memory import check_room, needs_graph_of_all
+from saliscope.study.promise import check_promise
 from saliscope.study.question import Asked, Question
 from saliscope.study.settle import settled
 from saliscope.study.soundness import check_maps, check_output, refused_in_words
@@ -145,6 +146,7 @@ def _found(
 def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, maps: Mapping[str, Tensor]) -> _Found:
     check_maps(type(method).__name__, method, maps, model.surveyed(x))
     measured = method.diagnose(model, x, question, maps[MAP]) if isinstance(method, Diagnosing) else {}
+    check_promise(type(method).__name__, method, measured)
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
     return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))
 

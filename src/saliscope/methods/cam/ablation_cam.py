@@ -13,7 +13,7 @@ from saliscope.perturb.stream import batch_size, scored
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Channels are taken away in random halves, this often, and once all together, to see whether their drops add up.
+#: Channels are taken away in random halves, this often, and once all together, to try what was proved.
 HALVES = 3
 
 
@@ -22,10 +22,10 @@ class AblationCAM:
     """The activation of a layer, each channel weighed by the drop y - y_k of the score without that channel.
 
     The paper divides the drop by y. That is one factor for a whole map where y is positive, and turns every sign where
-    it is negative, as logits often are: it is left out. Channels that are zero anyway are not run. Where the drops of
-    this image add up as those of a linear end do (pooling and a linear layer, also after a ReLU), one gradient gives
-    them all: that is tried on random halves of the channels and used where it holds to rounding, unless `closed_form`
-    is off. `memory_mb` bounds the ablated copies at once and changes no value.
+    it is negative, as logits often are: it is left out. Channels that are zero anyway are not run. Where all that
+    follows the layer is linear (pooling and linear layers, also after a ReLU or a max pool right at the layer), one
+    gradient gives all drops: that is proved on the operations that run, tried on random halves of the channels, and
+    used unless `closed_form` is off. `memory_mb` bounds the ablated copies at once and changes no value.
     """
 
     layer: str = "auto"
@@ -62,7 +62,7 @@ class AblationCAM:
         if drops is None:
             drops = _measured_drops(suffix, target, size)
         else:
-            model.note("Ablation-CAM in closed form: the drops of channels add up after this layer, as was checked.")
+            model.note("Ablation-CAM in closed form: what follows this layer was proved linear.")
         found = torch.einsum("kc,c...->k...", drops, activation[0])
         return found.relu() if self.relu else found
 
@@ -89,11 +89,15 @@ def _drops_of_linear_end(suffix: Suffix, target: Target, size: int) -> Tensor | 
     """Return the drops (K, C) as sums of gradient times activation; None where they are not the true ones."""
     import torch
 
+    from saliscope.model.linearity import followed
+
     whole = suffix.activation
     with torch.enable_grad():
         root = whole.clone().requires_grad_()
-        scores = target.scores(suffix(root))[0]
-        if not scores.requires_grad:
+        with followed(root) as end:
+            scores = target.scores(suffix(root))[0]
+        # A trial of some channels misses a ReLU that only one channel alone turns off: what follows must be linear.
+        if not (scores.requires_grad and end.proves(scores)):
             return None
         gradients = torch.cat([torch.autograd.grad(s, root, retain_graph=True)[0] for s in scores])
     terms = at_least_single(gradients * whole).flatten(2)

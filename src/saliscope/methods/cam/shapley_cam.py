@@ -45,13 +45,18 @@ class ShapleyCAM:
         return torch.stack([self._of_one(model, image[None], target, n) for n, image in enumerate(x.detach())])
 
     def _of_one(self, model: Model, image: Tensor, target: Target, n: int) -> Tensor:
-        """Return the map (K, *S') of one image (1, C, *S); raises LayerError for a score without the layer."""
+        """Return the map (K, *S') of one image (1, C, *S).
+
+        Raises LayerError for a score without the layer, and MethodError for one without a second derivative.
+        """
         import torch
+
+        from saliscope.model.curvature import twice_differentiable
 
         target = held(model, image, target, n)
         suffix = model.suffix(image, self.layer)
         activation = on_grid(self.layer, suffix.activation, image)
-        with torch.enable_grad():
+        with torch.enable_grad(), twice_differentiable():
             root = suffix.activation.clone().requires_grad_()
             scores = target.scores(suffix(root))[0]
             if not scores.requires_grad:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.kernel import at_least_single, gaps, watch
+from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, sum_gap
+from saliscope.methods.kernel import at_least_single, held, watch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    #: Gradient times input and gradient times bias with the layer where it has a place (N, C, *S'), None elsewhere.
+    #: Gradient times input and gradient times bias with the layer where it has a place (1, C, *S'), None elsewhere.
     Terms = list[tuple[str | None, Tensor]]
 
 
@@ -24,13 +24,16 @@ class FullGrad:
     """What the input and every bias with a place adds to the score, summed over layers on the input's grid.
 
     In a network of convolutions, ReLUs, pooling and batch norm at rest, input times gradient and bias times gradient
-    of all layers sum to the score. Layers without space, such as the last, count there and have no place here. What a
-    cell adds is spread over the input elements that it stands for. That is `terms` "signed"; "absolute" takes
-    magnitudes before channels are summed, and "rescaled", the paper's, then stretches each layer to 0 to 1 instead
-    of spreading it.
+    of all layers sum to the score. What a cell adds is given out to the input elements that it stands for, so that the
+    map sums to the score less what has no place: layers without space, such as the last, whose channels stand last, or
+    in which the image lies cut into several rows, as slices and windows do. Both are measured, on the map itself.
+    That is `terms` "signed"; "absolute" takes magnitudes before channels are summed, and "rescaled", the paper's, then
+    stretches each layer to 0 to 1 instead of giving it out: of those, the terms must sum, not the map. A sum that is
+    off by more than `gap_limit` is refused where a map is explained.
     """
 
     terms: Literal["signed", "absolute", "rescaled"] = "signed"
+    gap_limit: float = GAP_LIMIT
 
     traits: ClassVar[Traits] = Traits(
         family="gradient",
@@ -47,55 +50,78 @@ class FullGrad:
             raise MethodError(
                 f"terms={self.terms!r}", expected="signed, absolute or rescaled", do="Choose one of the three"
             )
+        check_limit(self.gap_limit)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score per element of the input."""
         import torch
 
-        _, of_targets = _terms(model, x, target)
         maps = []
-        for terms in of_targets:
-            total = torch.zeros_like(at_least_single(x.detach())[:, 0])
-            for layer, term in terms:
-                if layer is not None:
-                    total = total + self._placed(model, x, layer, term)
-            maps.append(total)
-        return torch.stack(maps, dim=1)
+        for images, _, of_targets in _each(model, x.detach(), target):
+            empty = torch.zeros_like(at_least_single(images)[:, 0])
+            placed = ([self._placed(model, images, n, t) for n, t in terms if n is not None] for terms in of_targets)
+            maps.append(torch.stack([sum(some, empty) for some in placed], dim=1))
+        return torch.cat(maps)
 
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return, each (N, K), the gap to the score, that as a share of the larger, and what of it has no place."""
+    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:
+        """Return, each (N, K), by how much map and what has no place miss the score, that as a share, and the latter.
+
+        The share is that of `sum_gap`. Of magnitudes it is the terms themselves that are summed.
+        """
         import torch
 
-        scores, of_targets = _terms(model, x, target)
-        both = [(_total(terms), _total(terms) - _total([t for t in terms if t[0] is not None])) for terms in of_targets]
-        sums, without = (torch.stack(some, dim=1) for some in zip(*both, strict=True))
-        return {**gaps("completeness", sums, scores), "without_place": without}
+        told: list[dict[str, Tensor]] = []
+        for images, scores, of_targets in _each(model, x.detach(), target):
+            sums = [(_total(terms, scores), _total([t for t in terms if t[0] is None], scores)) for terms in of_targets]
+            whole, without = (torch.stack(some, dim=1) for some in zip(*sums, strict=True))
+            at = len(told)
+            given = attribution[at : at + len(images)] if self.terms == "signed" else (whole - without)[..., None]
+            told.append({**sum_gap(given, scores, scores.abs() + without.abs(), without), "without_place": without})
+        return {name: torch.cat([one[name] for one in told]) for name in told[0]}
 
     def _placed(self, model: Model, x: Tensor, layer: str, term: Tensor) -> Tensor:
         """Return the term (N, C, *S') of a layer on the input's grid, (N, *S)."""
+        from saliscope.model.onto import spread
+
         term = term if self.terms == "signed" else term.abs()
         if self.terms == "rescaled":
             axes = tuple(range(1, term.ndim))
             least, most = term.amin(dim=axes, keepdim=True), term.amax(dim=axes, keepdim=True)
             term = ((term - least) / (most - least)).where(most > least, term.new_zeros(()))
-        else:
-            term = term * (prod(term.shape[2:]) / prod(x.shape[2:]))
-        return model.onto_input(term.sum(dim=1, keepdim=True), x, layer)[:, 0]
+            return model.onto_input(term.sum(dim=1, keepdim=True), x, layer)[:, 0]
+        return spread(term.sum(dim=1, keepdim=True), model.cells(x, layer), x.shape[2:])[:, 0]
 
 
-def _terms(model: Model, x: Tensor, target: Target) -> tuple[Tensor, Iterator[Terms]]:
-    """Return the scores (N, K), and an iterator over the terms of each target."""
+def _each(model: Model, x: Tensor, target: Target) -> Iterator[tuple[Tensor, Tensor, Iterator[Terms]]]:
+    """Give images, their scores (n, K), and an iterator over the terms of each target.
+
+    All at once where every layer has a row for each image, else one by one: slices or windows of an image may be rows.
+    """
+    together = _terms(model, x, target)
+    if together is not None:
+        yield x, *together
+        return
+    for n, image in enumerate(x.split(1)):
+        alone = _terms(model, image, held(model, image, target, n))
+        if alone is not None:
+            yield image, *alone
+
+
+def _terms(model: Model, x: Tensor, target: Target) -> tuple[Tensor, Iterator[Terms]] | None:
+    """Return the scores (N, K) and an iterator over the terms of each target; None where rows are not the images."""
     biases = model.biases(x)
     probe, gradients = watch(model, x, target, [INPUT, *biases])
-    factors = {INPUT: x.detach(), **biases}
+    if len(x) > 1 and any(len(seen) != len(x) for seen in probe.activations.values()):
+        return None
+    factors = {INPUT: x, **biases}
     # A bias along the last axis, as after a flattening or of channels that stand last, fits no grid (N, C, *S').
-    places = {layer: layer if factor.ndim == x.ndim else None for layer, factor in factors.items()}
+    placed = {n for n, f in factors.items() if f.ndim == x.ndim and len(probe.activations[n]) == len(x)}
+    places = {n: n if n in placed and probe.activations[n].ndim == x.ndim else None for n in factors}
     terms = ([(places[n], at_least_single(g[n]) * factor) for n, factor in factors.items()] for g in gradients)
-    return target.scores(probe.output.detach()), terms
+    return at_least_single(target.scores(probe.output.detach())), terms
 
 
-def _total(terms: Terms) -> Tensor:
-    """Return the sum (N,) of the terms of one target over layers, channels and space."""
-    import torch
-
-    return torch.stack([term.flatten(1).sum(dim=1) for _, term in terms]).sum(dim=0)
+def _total(terms: Terms, scores: Tensor) -> Tensor:
+    """Return the sum (N,) of the terms of one target over layers, channels and space; zero of none."""
+    sums = [term.reshape(len(scores), -1).sum(dim=1) for _, term in terms]
+    return sum(sums, scores.new_zeros(len(scores)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
-from saliscope.methods.gradient.integrated_gradients import completeness
+from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, completeness
 from saliscope.methods.gradient.slopes import line, slopes
 from saliscope.methods.kernel import held
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
@@ -25,13 +25,15 @@ class IDGI:
 
     The gradient is that at the begin of the step, its squares are divided by their sum over the image, and the shares
     are summed over channels. The map sums to score(x) - score(x') whatever the steps; a step that begins without any
-    gradient is left out, which `diagnose` shows. `baseline` is a name or a number in units of the view. `memory_mb`
-    bounds how many steps run at once and changes no value.
+    gradient is left out, which `diagnose` shows. If that takes more than `gap_limit` from the sum, the map is refused
+    where it is explained. `baseline` is a name or a number in units of the view. `memory_mb` bounds how many steps run
+    at once and changes no value.
     """
 
     steps: int = 32
     baseline: Baseline = "min"
     memory_mb: float = 1024
+    gap_limit: float = GAP_LIMIT
 
     traits: ClassVar[Traits] = Traits(
         family="path",
@@ -47,6 +49,7 @@ class IDGI:
         if self.steps < 1:
             raise MethodError(f"steps={self.steps}", expected="at least one", do="Correct the field")
         check_baseline(self.baseline)
+        check_limit(self.gap_limit)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score."""
@@ -57,7 +60,7 @@ class IDGI:
         return torch.stack([self._of_one(model, *pair, held(model, pair[0][None], target, n)) for n, pair in pairs])
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
-        """Return (N, K): sum of the map minus score(x) - score(x'), and that as a share of the larger of the two."""
+        """Return (N, K): sum of the map minus score(x) - score(x'), and that as a share; see `sum_gap`."""
         return completeness(model, x, target, attribution, absent(x.detach(), self.baseline))
 
     def _of_one(self, model: Model, image: Tensor, start: Tensor, target: Target) -> Tensor:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
+from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, completeness
 from saliscope.methods.gradient.refinement import Refinement
 from saliscope.methods.gradient.slopes import line, slopes
-from saliscope.methods.kernel import gaps, held
+from saliscope.methods.kernel import held
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.stream import GRAPH, batch_size
 
@@ -28,7 +29,8 @@ class IntegratedGradients:
     as the steps do. It is noted, with the number of gradients that it took, of which there are at most
     `max_gradients`. With a number of `steps` they are equal ones of the midpoint rule, without a bound. `baseline` is
     a name or a number in units of the view; the default "min" is the paper's black image whatever the view's
-    normalisation. `memory_mb` bounds how many steps run at once and changes no value.
+    normalisation. `memory_mb` bounds how many steps run at once and changes no value. A sum that is off by
+    more than `gap_limit` is refused where a map is explained.
     """
 
     steps: int | None = None
@@ -36,6 +38,7 @@ class IntegratedGradients:
     tolerance: float = 0.05
     max_gradients: int = 500
     memory_mb: float = 1024
+    gap_limit: float = GAP_LIMIT
 
     traits: ClassVar[Traits] = Traits(
         family="path",
@@ -56,6 +59,7 @@ class IntegratedGradients:
                 do="Correct the field",
             )
         check_baseline(self.baseline)
+        check_limit(self.gap_limit)
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in units of the score."""
@@ -75,10 +79,7 @@ class IntegratedGradients:
         return torch.stack(maps)
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
-        """Return (N, K): sum of the map minus score(x) - score(x'), and that as a share of the larger of the two.
-
-        The share is zero for a complete map and never above 2, also where the scores do not differ.
-        """
+        """Return (N, K): sum of the map minus score(x) - score(x'), and that as a share; see `sum_gap`."""
         return completeness(model, x, target, attribution, absent(x.detach(), self.baseline))
 
 
@@ -93,15 +94,3 @@ def equal_steps(model: Model, target: Target, image: Tensor, start: Tensor, step
     for found in slopes(model, target, lambda some: line(image, start, [middles[i] for i in some]), steps, size):
         total = total + torch.stack([(g.sum(dim=0) * way).sum(dim=0) for g in found.gradients])
     return total / steps
-
-
-def completeness(model: Model, x: Tensor, target: Target, attribution: Tensor, starts: Tensor) -> Mapping[str, Tensor]:
-    """Return (N, K): by how much a map (N, K, *S) misses score(x) - score(starts), also as a share of the larger."""
-    import torch
-
-    pairs = []
-    for n, (image, start) in enumerate(zip(x.detach().split(1), starts.split(1), strict=True)):
-        own = held(model, image, target, n)
-        pairs.append(own.scores(model(image)) - own.scores(model(start)))
-    difference = torch.cat(pairs)
-    return gaps("completeness", attribution.flatten(2).sum(dim=2), difference)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from saliscope.core.protocols import Model
 from saliscope.core.target import Target
+from saliscope.methods.gradient.completeness import CANCELLED
 from saliscope.methods.gradient.slopes import Column
 from saliscope.methods.gradient.trisection import Interval, Rule, settled, thirds
 
@@ -67,7 +68,9 @@ class Refinement:
             norm = found.norm()
             error = torch.stack([c.error for c in cells]).sum(dim=0).norm()
             gap = (found.sum() - rise).abs()
-            done = bool(error <= self.tolerance * norm) and bool(gap <= self.tolerance * rise.abs().maximum(norm))
+            done = bool(error <= self.tolerance * norm) and bool(
+                gap <= self.tolerance * rise.abs().maximum(CANCELLED * norm)
+            )
             room = (self.most - count) // (3 * rule.cost)
             chosen: set[int] = set() if done else self._chosen(cells, float(norm), room)
             if not chosen:
