@@ -105,6 +105,9 @@ class Model(Protocol):
     def biases(self, x: Tensor) -> Mapping[str, Tensor]:
         """Return for each layer on the way of x (N, C, *S) what it adds, in a shape that fits its output."""
 
+    def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
+        """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid."""
+
     def cells(self, x: Tensor, layer: str) -> Steps | None:
         """Return where the cells of a layer lie on x (N, C, *S); None where they could not be followed."""
 

@@ -35,13 +35,13 @@ def kernel_maps(model: Model, x: Tensor, target: Target, methods: Sequence[Kerne
 
 
 def watch(
-    model: Model, x: Tensor, target: Target, layers: Sequence[str]
+    model: Model, x: Tensor, target: Target, layers: Sequence[str], *, placed: bool = True
 ) -> tuple[Probe, Iterator[Mapping[str, Tensor]]]:
     """Return a probe of x (N, C, *S) and the gradients of the K scores, also where the caller switched them off."""
     import torch
 
     with torch.enable_grad():
-        probe = model.probe(x, layers)
+        probe = model.probe(x, layers, placed=placed)
         return probe, iter(probe.gradients(target.scores(probe.output)))
 
 

@@ -29,9 +29,10 @@ class LayerRun:
     """One run of one layer: its name, "name#k" where it runs several times, its output's shape, and its grid.
 
     `value` numbers the tensor that came out and `content` the one that it only lays out anew, so that modules which
-    hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `cut`
-    whether no way from the input leads around it, `parted` whether later operations take only some of its features.
-    `depth` is the share of the run's operations that make it. `grid` is None where the axes mix or are not followed.
+    hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `reaches`
+    whether on anything of it, `cut` whether no way from the input leads around it, `parted` whether later operations
+    take only some of its features. `depth` is the share of the run's operations that make it. `grid` is None where the
+    axes mix or are not followed.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LayerRun:
     value: int
     content: int
     used: bool = True
+    reaches: bool = True
     cut: bool = True
     parted: bool = False
     depth: float = 1.0
@@ -114,6 +116,7 @@ def _named(
                 value=-1 if value is None else value.number,
                 content=-1 if value is None else value.same_as,
                 used=mine,
+                reaches=value is not None and value.number < len(used) and used[value.number] > 0,
                 cut=value is not None and value.number in cuts,
                 parted=value is not None and value.same_as in follower.parted,
                 depth=0.0 if value is None else value.flops / max(1, follower.flops),

@@ -169,6 +169,11 @@ class OpenNetwork:
         several = run_of(tried.runs, layer) if tried is not None else None
         return run.grid if several is None or several.grid is None else several.grid
 
+    def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
+        """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid."""
+        grid = self.grid(x, layer)
+        return None if grid is None else grid.laid_out(values)
+
     def cells(self, x: Tensor, layer: str) -> Cells | None:
         """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
         return None if layer != INPUT and self.network.reshape_transform else cells_of(self.runs(x), layer, x.ndim - 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -15,8 +15,8 @@ from saliscope.methods.kernel import at_least_single, held, watch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    #: Gradient times input and gradient times bias with the layer where it has a place (1, C, *S'), None elsewhere.
-    Terms = list[tuple[str | None, Tensor]]
+    #: Of each layer, gradient times input or bias as the layer has it, and as (N, C, *S') where it has a place.
+    Terms = list[tuple[str, Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class FullGrad:
 
     In a network of convolutions, ReLUs, pooling and batch norm at rest, input times gradient and bias times gradient
     of all layers sum to the score. What a cell adds is given out to the input elements that it stands for, so that the
-    map sums to the score less what has no place: layers without space, such as the last, whose channels stand last, or
-    in which the image lies cut into several rows, as slices and windows do. Both are measured, on the map itself.
-    That is `terms` "signed"; "absolute" takes magnitudes before channels are summed, and "rescaled", the paper's, then
-    stretches each layer to 0 to 1 instead of giving it out: of those, the terms must sum, not the map. A sum that is
-    off by more than `gap_limit` is refused where a map is explained.
+    map sums to the score less what has no place: layers without a grid, such as the last, and what stands beside the
+    cells, such as a class token. Both are measured, on the map itself. That is `terms` "signed"; "absolute" takes
+    magnitudes before channels are summed, and "rescaled", the paper's, then stretches each layer to 0 to 1 instead of
+    giving it out: of those, the terms must sum, not the map. A sum that is off by more than `gap_limit` is refused
+    where a map is explained.
     """
 
     terms: Literal["signed", "absolute", "rescaled"] = "signed"
@@ -59,7 +59,7 @@ class FullGrad:
         maps = []
         for images, _, of_targets in _each(model, x.detach(), target):
             empty = torch.zeros_like(at_least_single(images)[:, 0])
-            placed = ([self._placed(model, images, n, t) for n, t in terms if n is not None] for terms in of_targets)
+            placed = ([self._placed(model, images, n, t) for n, _, t in terms if t is not None] for terms in of_targets)
             maps.append(torch.stack([sum(some, empty) for some in placed], dim=1))
         return torch.cat(maps)
 
@@ -72,10 +72,14 @@ class FullGrad:
 
         told: list[dict[str, Tensor]] = []
         for images, scores, of_targets in _each(model, x.detach(), target):
-            sums = [(_total(terms, scores), _total([t for t in terms if t[0] is None], scores)) for terms in of_targets]
-            whole, without = (torch.stack(some, dim=1) for some in zip(*sums, strict=True))
+            sums = [
+                (_total([t for _, t, _ in terms], scores), _total([t for _, _, t in terms if t is not None], scores))
+                for terms in of_targets
+            ]
+            whole, placed = (torch.stack(some, dim=1) for some in zip(*sums, strict=True))
+            without = whole - placed
             at = len(told)
-            given = attribution[at : at + len(images)] if self.terms == "signed" else (whole - without)[..., None]
+            given = attribution[at : at + len(images)] if self.terms == "signed" else placed[..., None]
             told.append({**sum_gap(given, scores, scores.abs() + without.abs(), without), "without_place": without})
         return {name: torch.cat([one[name] for one in told]) for name in told[0]}
 
@@ -110,18 +114,20 @@ def _each(model: Model, x: Tensor, target: Target) -> Iterator[tuple[Tensor, Ten
 def _terms(model: Model, x: Tensor, target: Target) -> tuple[Tensor, Iterator[Terms]] | None:
     """Return the scores (N, K) and an iterator over the terms of each target; None where rows are not the images."""
     biases = model.biases(x)
-    probe, gradients = watch(model, x, target, [INPUT, *biases])
+    probe, gradients = watch(model, x, target, [INPUT, *biases], placed=False)
     if len(x) > 1 and any(len(seen) != len(x) for seen in probe.activations.values()):
         return None
     factors = {INPUT: x, **biases}
-    # A bias along the last axis, as after a flattening or of channels that stand last, fits no grid (N, C, *S').
-    placed = {n for n, f in factors.items() if f.ndim == x.ndim and len(probe.activations[n]) == len(x)}
-    places = {n: n if n in placed and probe.activations[n].ndim == x.ndim else None for n in factors}
-    terms = ([(places[n], at_least_single(g[n]) * factor) for n, factor in factors.items()] for g in gradients)
+
+    def term(layer: str, gradient: Tensor, factor: Tensor) -> tuple[str, Tensor, Tensor | None]:
+        raw = at_least_single(gradient) * factor
+        return layer, raw, raw if layer == INPUT else model.laid_out(raw, x, layer)
+
+    terms = ([term(n, g[n], factor) for n, factor in factors.items()] for g in gradients)
     return at_least_single(target.scores(probe.output.detach())), terms
 
 
-def _total(terms: Terms, scores: Tensor) -> Tensor:
+def _total(terms: Iterable[Tensor], scores: Tensor) -> Tensor:
     """Return the sum (N,) of the terms of one target over layers, channels and space; zero of none."""
-    sums = [term.reshape(len(scores), -1).sum(dim=1) for _, term in terms]
+    sums = [term.reshape(len(scores), -1).sum(dim=1) for term in terms]
     return sum(sums, scores.new_zeros(len(scores)))
