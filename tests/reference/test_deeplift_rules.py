@@ -30,7 +30,7 @@ class Operation(nn.Module):
         return torch.randn(2, count, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
     def forward(self, x):
-        values = self.function(x).flatten(1)
+        values = self.function(x).reshape(len(x), -1)
         return values @ self.weights(values.shape[1]).T
 
 
@@ -210,6 +210,7 @@ def test_a_gate_written_by_hand_is_the_activation(axes):
         (functional.relu, lambda v: v * (v > 0).double()),
         (functional.relu, lambda v: v.masked_fill(v < 0, 0)),
         (functional.relu, lambda v: v.index_put((v < 0,), torch.zeros((), dtype=v.dtype))),
+        (functional.relu, lambda v: put(v, v < 0, 0)),
         (functional.relu, lambda v: torch.maximum(v, torch.zeros_like(v))),
         (functional.relu, lambda v: (v + v.abs()) / 2),
         (functional.silu, lambda v: v / (1 + (-v).exp())),
@@ -256,7 +257,7 @@ COMPLETE = {
     "batch norm of the batch": lambda v: functional.batch_norm(v, None, None, training=True),
     "rms norm": lambda v: functional.rms_norm(v, v.shape[2:], v[0, 0].detach() * 0 + 2),
     "deviations": lambda v: torch.cat([*torch.var_mean(v.flatten(2), 2), v.flatten(2).std(2, correction=0)], 1),
-    "norms": lambda v: torch.stack([v.flatten(2).norm(p, dim=2) for p in (1, 2, 3, float("inf"), float("-inf"), 0)]),
+    "norms": lambda v: torch.cat([v.flatten(2).norm(p, dim=2) for p in (1, 2, 3, float("inf"), float("-inf"), 0)], 1),
     "local response": lambda v: functional.local_response_norm(v, 3),
     "products": lambda v: (1 + v).prod(1),
     "sorted": lambda v: v.flatten(1).sort(1)[0],
@@ -274,15 +275,14 @@ COMPLETE = {
     "own function": lambda v: OwnReLU.apply(v),
     "checkpointed": lambda v: checkpoint(lambda u: u.sigmoid() * u, v, use_reentrant=True),
     "half in place": lambda v: torch.cat([part.relu_() for part in (v * 1).chunk(2, 1)], 1),
-    "in place on a slice": lambda v: functional.silu((v * 1)[..., 1:-1, 1:], inplace=True),
+    "in place on a slice": lambda v: functional.silu((v * 1)[..., 1:, 1:-1], inplace=True),
     "in place through a view": lambda v: scaled_in_part(v * 1),
     "added, then in place": lambda v: (v * 1).add_(1).relu_().mul_(v),
     "given a place": lambda v: torch.mul(v, v, out=torch.empty_like(v)),
     "into a buffer": lambda v: buffered(v),
     "windows": lambda v: v.unfold(-1, 3, 1).square().sum(-1).sqrt(),
     "spread": lambda v: v[:, :1].expand_as(v) * v,
-    "masked softmax": lambda v: v.masked_fill(torch.arange(4).reshape(1, 4, *[1] * (v.ndim - 2)) < 2, -torch.inf).softmax(1),
-    "infinite where masked": lambda v: v.masked_fill(v < 0.1, float("-inf")).exp(),
+    "masked softmax": lambda v: v.movedim(1, -1).masked_fill(torch.arange(4) < 2, -torch.inf).softmax(-1),
 }  # fmt: skip
 
 
@@ -375,7 +375,7 @@ def test_a_scripted_part_is_seen():
 
 
 def test_a_target_that_is_not_linear_is_complete_too():
-    target = CallableTarget(lambda y: y.softmax(1)[:, 0], "share")
+    target = CallableTarget(lambda y: y.softmax(1)[:, 0], ("share",))
     _, gap, _ = explained(Operation(lambda v: v.relu().flatten(2).mean(2)), picture(2), target=target)
     assert gap < 1e-12
 

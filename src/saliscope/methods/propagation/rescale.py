@@ -28,9 +28,10 @@ LINEAR = frozenset({
     "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
     "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
     "replication_pad2d", "replication_pad3d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "roll", "flip",
-    "repeat", "im2col", "col2im", "tril", "triu", "diag_embed", "trace", 
-    "real", "imag", "_fft_r2c", "_fft_c2r", "_fft_c2c",
-    "_conj_physical", "complex", "slice_scatter", "select_scatter", "squeeze_copy", "view_copy", "expand_copy",
+    "repeat", "im2col", "col2im", "tril", "triu", "diag_embed", "trace", "real",
+    "imag", "_fft_r2c", "_fft_c2r", "_fft_c2c",
+    "_conj_physical", "complex", "slice_scatter", "select_scatter", "squeeze_copy", "view_copy",
+    "expand_copy",
 })  # fmt: skip
 #: Linear where no argument that is followed is a place: an index, or a mask by which values are taken.
 PLACED = frozenset({
@@ -41,8 +42,8 @@ PLACED = frozenset({
 FACTORS = {
     "mul": (0, 1), "bmm": (0, 1), "mm": (0, 1), "mv": (0, 1), "dot": (0, 1), "vdot": (0, 1), "addmm": (1, 2),
     "addmv": (1, 2), "addbmm": (1, 2), "baddbmm": (1, 2), "addr": (1, 2), "addcmul": (1, 2), "convolution": (0, 1),
-    "linear": (0, 1), "native_batch_norm": (0, 1), "cudnn_batch_norm": (0, 1),
-    "miopen_batch_norm": (0, 1), "_native_batch_norm_legit_no_training": (0, 1), "ger": (0, 1), "linalg_cross": (0, 1), "_trilinear": (0, 1, 2),
+    "linear": (0, 1), "ger": (0, 1), "linalg_cross": (0, 1), "_trilinear": (0, 1, 2), "native_batch_norm": (0, 1),
+    "cudnn_batch_norm": (0, 1), "miopen_batch_norm": (0, 1), "_native_batch_norm_legit_no_training": (0, 1),
 }  # fmt: skip
 #: Pointwise, though torch does not say so of them.
 ELEMENTWISE = frozenset({

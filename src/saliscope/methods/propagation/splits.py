@@ -1,8 +1,8 @@
 """shrikumar2017, eq. 1: how the rise of one operation between two runs is split among what it read, exactly.
 
 An element by element function of one argument has its rise over its argument's (the rescale rule). One of several has
-the Shapley value (shapley1953) of every argument, over that argument's rise. A product's is the mean of the other factor. A quotient
-x / y has (dx - r dy) / y with r and y the means of the two runs, which stays small where both x' and y' are.
+the Shapley value (shapley1953) of every argument, over that argument's rise. A product's is the mean of the other
+factor. A quotient x / y has (dx - r dy) / y, with r and y the means of the two runs: small where both x' and y' are.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def number(value: Tensor, beside: Sequence[Tensor]) -> Tensor:
 
     if value.is_floating_point() or value.is_complex():
         return value
-    return value.to(next((v.dtype for v in beside if v.is_floating_point()), torch.get_default_dtype()))
+    return value.to(next((v.dtype for v in beside if v.is_floating_point()), torch.float64))
 
 
 def rise(one: Tensor, other: Tensor, beside: Sequence[Tensor] = ()) -> Tensor:
