@@ -48,19 +48,32 @@ def slopes(step: Step, values: Sequence[Tensor], gs: Sequence[Tensor | None]) ->
 
 def linear(step: Step, like: Tensor) -> Back:
     """Return the way back through an operation whose slopes are the same everywhere: it needs no values."""
-    import torch
-
     places = step.reads
     if step.name == "convolution" and step.at == [0]:
-        (_, weight, _, *rest), _ = step.arguments()
-        empty = like.new_zeros(()).to(weight.dtype).expand(places[0].shape)
-        take = (True, False, False)
-        return lambda gs: [
-            torch.ops.aten.convolution_backward(gs[0].to(weight.dtype), empty, weight, None, *rest, take)[0]  # type: ignore[union-attr]
-        ]
+        (_, weight, *_), _ = step.arguments()
+        return lambda gs: [None if gs[0] is None else _through(step, gs[0].to(weight.dtype))]
     # One zero, wherever it is looked at.
     at = [like.new_zeros((), dtype=p.dtype if _smooth(p) else like.dtype).expand(p.shape) for p in places]
     return lambda gs: slopes(step, at, gs)
+
+
+def _through(step: Step, gradient: Tensor) -> Tensor:
+    """Return the gradient (N, C, *S) at a convolution's input, which needs no run of it."""
+    import torch
+
+    from saliscope.model.phase import CHANNELS, input_gradient
+
+    (_, weight, _, stride, padding, dilation, transposed, more, groups), _ = step.arguments()
+    shape = step.reads[0].shape
+    axes, channels, width = len(shape) - 2, shape[1], max(weight.shape[2:])
+    first = channels <= CHANNELS and width > 1 and (axes, channels, width) != (3, 1, 3) and not gradient.is_cuda
+    if first and axes in (2, 3) and not transposed and groups == 1 and set(dilation) == {1}:
+        return input_gradient(gradient, weight, stride, padding, shape[2:])
+    empty = gradient.new_zeros(()).expand(shape)
+    sent: Tensor = torch.ops.aten.convolution_backward(
+        gradient, empty, weight, None, stride, padding, dilation, transposed, more, groups, (True, False, False)
+    )[0]
+    return sent
 
 
 def middle(step: Step, values: Sequence[Tensor], others: Sequence[Tensor]) -> Back:

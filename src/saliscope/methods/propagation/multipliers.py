@@ -160,7 +160,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _behind(lost: Iterable[tuple[str, Any]]) -> str:
-    names = sorted({name for name, _ in lost})
+    names = sorted({NAMES.get(name, name) for name, _ in lost})
     return f"; values left the sight of torch at {', '.join(names)}" if names else ""
 
 
