@@ -15,11 +15,13 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 #: How operations are called that take only the shape of what they read.
 SHAPED = ("new_", "empty", "zeros", "ones", "full", "rand")
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 #: What is run instead of a fused operation: the same result in plain operations, each of which is seen.
 Pieces = Mapping[str, Callable[..., Any]]
 
@@ -193,6 +195,17 @@ class Recording(TorchDispatchMode):
                 window = (tuple(value.shape), value.stride(), value.storage_offset(), value.dtype)
                 copies.setdefault(window, value.clone())
                 kept.value = copies[window]
+
+
+class Unfused(TorchFunctionMode):
+    """While entered, recurrent layers on a GPU run as the operations of their cells, of which each has a way back."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Run a function, without cuDNN where it is a recurrent layer."""
+        if getattr(func, "__name__", "") not in RECURRENT:
+            return func(*args, **(kwargs or {}))
+        with torch.backends.cudnn.flags(enabled=False):
+            return func(*args, **(kwargs or {}))
 
 
 def _memory(value: Any) -> int | None:

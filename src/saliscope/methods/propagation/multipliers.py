@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: What its callers call an operation that torch has another name for.
 NAMES = {"_local_scalar_dense": "item()"}
-#: Recurrent layers whose fused form has no way back in evaluation mode.
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +151,16 @@ def _same(value: Any, other: Any) -> bool:
     from saliscope.model.record import Kept
 
     one, two = (v.value if isinstance(v, Kept) else v for v in (value, other))
+    if one is two:
+        return True
     if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
-        return one is two or one.data_ptr() == two.data_ptr() or (one.shape == two.shape and torch.equal(one, two))
-    # What is no number is not itself.
-    return bool(one == two or one != one)
+        dense = one.layout == two.layout == torch.strided and one.shape == two.shape
+        return dense and (one.data_ptr() == two.data_ptr() or torch.equal(one, two))
+    if isinstance(one, int | float | complex) and isinstance(two, int | float | complex):
+        # What is no number is not itself.
+        return one == two or (one != one and two != two)
+    # Types, layouts, packed weights: nothing that is computed from an image.
+    return type(one) is type(two)
 
 
 def _behind(lost: Iterable[tuple[str, Any]]) -> str:
@@ -169,14 +173,8 @@ def _unfused(image: Tensor) -> Iterator[None]:
     """Let torch take the plain form of what it would fuse into one operation where no gradient is asked for."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.overrides import TorchFunctionMode
 
-    class Unfused(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if getattr(func, "__name__", "") in RECURRENT:
-                with torch.backends.cudnn.flags(enabled=False):
-                    return func(*args, **(kwargs or {}))
-            return func(*args, **(kwargs or {}))
+    from saliscope.model.record import Unfused
 
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
