@@ -106,6 +106,8 @@ def test_a_gap_is_a_share_of_the_larger_unless_rounding_explains_it():
     assert shortfalls([1e-15, 0.0], 7.0 + 1e-14, 7.0) < 1e-12
     # A small gap of large terms that rounding does not explain.
     assert shortfalls([1.0, -1.0 + 1e-6], 2e-6, 0.0) == pytest.approx(0.5)
+    # Terms beside which the scores are nothing.
+    assert shortfalls([1e13, 2 - 1e13], 5.0, 4.0) == pytest.approx(0.5)
     assert shortfalls([float("nan"), 0.0], 1.0, 0.0) == float("inf")
 
 

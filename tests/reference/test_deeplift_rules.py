@@ -81,28 +81,33 @@ def test_a_product_has_the_mean_of_the_other_factor(axes):
 
 
 @AXES
-def test_a_quotient_has_the_means_of_both_runs(axes):
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_a_quotient_is_a_mean_of_two_weighed_by_the_squares_of_the_divisors(shift, axes):
+    """Without a shift the divisor's sign is another one in the baseline."""
+
     def back(g, x, o):
         (a, b), (a0, b0) = np.split(x, 2), np.split(o, 2)
-        b, b0 = b**2 + 1, b0**2 + 1
-        mean, level = (b + b0) / 2, (a / b + a0 / b0) / 2
-        by_square = -g * level / mean
-        return np.concatenate([g / mean, by_square * (np.split(x, 2)[1] + np.split(o, 2)[1])])
-
-    close(*literal(axes, lambda v: v[:, :2] / (v[:, 2:] ** 2 + 1), back))
-
-
-@AXES
-def test_a_quotient_whose_divisor_changes_its_sign_is_split_by_order(axes):
-    def back(g, x, o):
-        (a, b), (a0, b0) = np.split(x, 2), np.split(o, 2)
-        mean, level = (b + b0) / 2, (a / b + a0 / b0) / 2
-        one_sign = b * b0 > 0
-        by_a = np.where(one_sign, 1 / mean, (1 / b + 1 / b0) / 2)
-        by_b = np.where(one_sign, -level / mean, -(a + a0) / (2 * b * b0))
+        b, b0 = b + shift, b0 + shift
+        weight = b**2 / (b**2 + b0**2)
+        by_a = weight / b + (1 - weight) / b0
+        by_b = -weight * (a0 / b0) / b - (1 - weight) * (a / b) / b0
         return np.concatenate([g * by_a, g * by_b])
 
-    close(*literal(axes, lambda v: v[:, :2] / v[:, 2:], back))
+    close(*literal(axes, lambda v: v[:, :2] / (v[:, 2:] + shift), back))
+
+
+def test_a_norm_of_a_baseline_without_a_spread_multiplies_by_no_more_than_the_images():
+    """The baseline is divided by the root of eps alone; ten such layers by the mean of both would double ten times."""
+
+    def deep(v):
+        for _ in range(10):
+            v = functional.layer_norm(v, v.shape[1:])
+        return v
+
+    values, gap, _ = explained(Operation(deep), picture(2), baseline=0.0)
+    once, _, _ = explained(Operation(lambda v: functional.layer_norm(v, v.shape[1:])), picture(2), baseline=0.0)
+    assert gap < 1e-9
+    assert values.abs().sum() < 3 * once.abs().sum()
 
 
 @AXES
@@ -160,7 +165,7 @@ def test_softmax_and_its_kin_have_the_logarithmic_mean(axes):
 
 
 @AXES
-def test_a_normalisation_has_the_means_of_both_runs(axes):
+def test_a_normalisation_is_a_quotient_by_its_deviation(axes):
     lean = torch.linspace(0, 1, picture(axes)[0].numel(), dtype=torch.float64).reshape(picture(axes)[0].shape)
 
     def back(g, x, o):
@@ -169,8 +174,11 @@ def test_a_normalisation_has_the_means_of_both_runs(axes):
             rest = values + lean.numpy() - (values + lean.numpy()).mean()
             spread = np.sqrt((rest**2).mean() + 1e-5)
             parts.append((rest, spread, rest / spread))
-        rest, spread, level = ((a + b) / 2 for a, b in zip(*parts, strict=True))
-        by_rest = (g - rest / spread * (g * level).mean()) / spread
+        (rest, spread, level), (rest0, spread0, level0) = parts
+        square = spread**2 + spread0**2
+        by_spread = -(g * (level0 * spread + level * spread0)).sum() / square
+        # The deviation rises by the mean of rest's square over the sum of both deviations.
+        by_rest = g * (spread + spread0) / square + by_spread * (rest + rest0) / rest.size / (spread + spread0)
         return by_rest - by_rest.mean()
 
     close(*literal(axes, lambda v: functional.layer_norm(v + lean, v.shape[1:]), back))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What rounding may leave of a sum of cancelling terms, as a share of these, by the bytes of a number.
 ROUNDING = {8: 1e-12, 4: 1e-5, 2: 3e-2}
+#: How many times the scores the sum of a map's sizes may count for; at least one unit of the score.
+DWARFED = 1e4
 #: A gap above this is worth a word.
 SMALL = 1e-3
 
@@ -95,11 +97,13 @@ class DeepLIFT:
 def shortfall(attribution: Tensor, image: Tensor, start: Tensor) -> dict[str, Tensor]:
     """Return (N, K): by how much maps (N, K, *S) miss the scores' difference, and that as a share of the larger.
 
-    What rounding of the map's terms and of the scores explains is judged against these: 0 / 0 is no gap.
+    What rounding of the map's terms and of the scores explains is judged against these: 0 / 0 is no gap. Terms that
+    dwarf the scores explain nothing.
     """
     values = attribution.flatten(2).double()
     total, right = values.sum(dim=2), image.double() - start.double()
-    terms = values.abs().sum(dim=2).maximum(image.abs().maximum(start.abs()).double())
+    scores = image.abs().maximum(start.abs()).double()
+    terms = values.abs().sum(dim=2).minimum((DWARFED * scores).clamp(min=1)).maximum(scores)
     gap = total - right
     larger = total.abs().maximum(right.abs())
     larger = terms.where(gap.abs() <= ROUNDING[image.element_size()] * terms, larger)

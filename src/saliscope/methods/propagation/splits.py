@@ -2,7 +2,7 @@
 
 An element by element function of one argument has its rise over its argument's (the rescale rule). One of several has
 the Shapley value (shapley1953) of every argument, over that argument's rise. A product's is the mean of the other
-factor. A quotient x / y has (dx - r dy) / y, with r and y the means of the two runs: small where both x' and y' are.
+factor. A quotient x / y has a mean of (dx - r' dy) / y and (dx - r dy) / y', with r = x / y.
 """
 
 from __future__ import annotations
@@ -64,15 +64,18 @@ def _share(results: Mapping[tuple[bool, ...], Tensor], i: int) -> Tensor:
 def quotient(
     values: Sequence[Tensor], others: Sequence[Tensor], over: Sequence[bool], results: Sequence[Tensor]
 ) -> Back:
-    """Return the way back through x / y; `over` says of each followed argument whether it is y."""
+    """Return the way back through x / y; `over` says of each followed argument whether it is y.
+
+    The rise is (dx - r' dy) / y and (dx - r dy) / y' alike. Weighed by y² and y'², they never divide by what is small.
+    """
     at = list(over).index(True)
     y, y0 = values[at], others[at]
     r, r0 = results
-    mean, level = (y + y0) / 2, (r + r0) / 2
-    # Where y and y' have not one sign their mean may be nothing.
-    apart = y * y0 <= 0
-    by_x = (1 / mean).where(~apart, (1 / y + 1 / y0) / 2)
-    by_y = (-level / mean).where(~apart, -(r / y0 + r0 / y) / 2)
+    # By the larger of the two first, so that no square overflows.
+    most = y.abs().maximum(y0.abs())
+    y, y0 = y / most, y0 / most
+    square = most * (y * y + y0 * y0)
+    by_x, by_y = (y + y0) / square, -(r0 * y + r * y0) / square
     shapes = [v.shape for v in values]
     return lambda gs: [
         (gs[0] * (by_y if below else by_x)).sum_to_size(shape)  # type: ignore[operator]
