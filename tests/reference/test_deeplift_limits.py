@@ -43,6 +43,8 @@ def test_a_score_that_no_seen_operation_leads_to_is_refused():
         explained(Operation(lambda v: torch.from_numpy(v.numpy() * 2)), picture(2))
     with pytest.raises(MethodError, match=r"leads to; values left the sight of torch at item\(\)"):
         explained(Operation(lambda v: torch.tensor([[v.mean().item()]], dtype=torch.float64)), picture(2))
+    with pytest.raises(MethodError, match="no operation on the image leads to"):
+        explained(Operation(torch.ones_like), picture(2))
 
 
 def test_a_number_read_out_of_the_image_is_noted_where_the_sum_misses():
