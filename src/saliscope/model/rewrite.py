@@ -7,7 +7,7 @@ by a mode that belongs to one thread and ends with its `with`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -49,6 +49,16 @@ ROUTING = frozenset({
     "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "ReplicationPad1D", "ReplicationPad2D",
     "ReplicationPad3D", "PixelShuffle", "PixelUnshuffle", "Diagonal",
 })  # fmt: skip
+#: What autograd calls the operations whose gradient is their multiplier already, because they are linear.
+LINEAR = frozenset({
+    "Convolution", "_FirstConvolution", "CudnnConvolution", "Addmm", "Mm", "Mv", "Bmm", "Baddbmm", "Linear", "Add",
+    "Sub", "Neg", "Mul", "Div", "Mean", "Sum", "AvgPool2D", "AvgPool3D", "MkldnnAvgPool", "AdaptiveAvgPool2D",
+    "AdaptiveAvgPool3D", "NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "UpsampleNearest1D",
+    "UpsampleNearest2D", "UpsampleNearest3D", "UpsampleLinear1D", "UpsampleBilinear2D", "UpsampleTrilinear3D",
+    "UpsampleBicubic2D",
+})  # fmt: skip
+#: Operations that are linear in each of several arguments, but not in two at once.
+PRODUCTS = frozenset({"mul", "div", "rdiv", "matmul", "rmatmul", "einsum", "addmm", "linear", "baddbmm"})
 #: Those that hand on the largest value of several.
 LARGEST = frozenset({
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "MaxPool2D", "MkldnnMaxPool2D", "AdaptiveMaxPool2D",
@@ -79,7 +89,7 @@ class Call:
 
     def on(self, value: Tensor) -> Any:
         """Return what the operation returns for another first argument."""
-        return self.function(value, *self.args[1:], **{k: v for k, v in self.named.items() if k != "input"})
+        return self.function(value, *self.args[1:], **_without(self.named, "input"))
 
     def given(self, place: int, name: str, default: Any = None) -> Any:
         """Return an argument by its place or its name."""
@@ -144,13 +154,16 @@ def carried(
 ) -> Tensor:
     """Return the result of a call whose backward is `back(gradient, *saved)`: one gradient for each of the inputs.
 
-    Saved tensors are guarded against later in-place writes as torch's own are.
+    Saved tensors are guarded against later in-place writes as torch's own are. A call in place is run on a copy, which
+    is then written into the argument as torch does it: so the argument may be a view of something, or a constant.
     """
-    first = call.args[0] if call.args else None
-    # A constant that is overwritten belongs to the graph too.
-    if call.inplace and isinstance(first, Tensor) and not any(t is first for t in inputs):
-        return _apply(_Carried, call, lambda *g: (*back(*g), None), len(saved), *saved, *inputs, first)
-    return _apply(_Carried, call, back, len(saved), *saved, *inputs)
+    first = call.args[0] if call.args else call.named.get("input")
+    if not call.inplace or not isinstance(first, Tensor):
+        return _apply(_Carried, call, back, len(saved), *saved, *inputs)
+    before = first.detach().clone()
+    kept = [before if t is first else t for t in saved]
+    copied = replace(call, args=(before.clone(), *call.args[1:]), named=_without(call.named, "input"))
+    return first.copy_(_apply(_Carried, copied, back, len(kept), *kept, *inputs))
 
 
 def seeded(output: Tensor) -> Tensor:
@@ -179,9 +192,6 @@ class _Carried(torch.autograd.Function):
         ctx.back, ctx.count = back, count
         ctx.save_for_backward(*tensors[:count])
         result = call.run()
-        if call.inplace:
-            ctx.mark_dirty(result)
-            return result
         # torch forbids to write in place into a view that such a function returns.
         return result.clone() if result._is_view() else result  # noqa: SLF001 - torch has no public name for it
 
@@ -203,6 +213,10 @@ class _Seeded(torch.autograd.Function):
 
 def _apply(function: type[torch.autograd.Function], *args: Any) -> Tensor:
     return cast("Tensor", function.apply(*args))
+
+
+def _without(named: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {k: v for k, v in named.items() if k != name}
 
 
 def _plain(name: str) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from saliscope.methods.propagation.rescale import LINEAR, PRODUCTS
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,7 +24,7 @@ class Secant:
 
     def __call__(self, call: Call) -> Tensor | None:
         """Return the result of a call with the chord's slope behind it; None where its gradient stands."""
-        from saliscope.model.rewrite import ACTIVATIONS, NORMS, carried
+        from saliscope.model.rewrite import ACTIVATIONS, NORMS, PRODUCTS, carried
 
         alone = len(call.followed) == 1 and call.followed[0] is call.input
         if call.name in ACTIVATIONS and alone:
@@ -40,7 +38,7 @@ class Secant:
 
     def kept(self, scores: Tensor) -> set[str]:
         """Return the names of what is not linear and kept its gradient on the way to the scores."""
-        from saliscope.model.rewrite import ROUTING, operations
+        from saliscope.model.rewrite import LINEAR, ROUTING, operations
 
         return self._left | (operations(scores) - ROUTING - LINEAR)
 

@@ -1,4 +1,4 @@
-"""shrikumar2017 for max pools: a window's rise stands at its maxima, in equal shares where several are alike.
+"""shrikumar2017 for max pools and their kin: a rise stands at the maxima, in equal shares where several are alike.
 
 torch sends a gradient to the first of several equal maxima. A plain baseline makes all values of a window alike, up to
 rounding, and so would choose corners, or by chance.
@@ -10,13 +10,73 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
+from saliscope.methods.propagation.averages import slopes
+from saliscope.methods.propagation.splits import ratio
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from saliscope.methods.propagation.splits import Back
+    from saliscope.model.record import Step
     from saliscope.model.rewrite import Call
 
 #: Place, name and default of what torch's max pools take besides kernel and stride.
 PLACES = ((3, "padding", 0), (4, "dilation", 1))
+
+
+def selecting(step: Step, values: Tensor, others: Tensor) -> Back:
+    """Return the way back through what hands on the largest or smallest of several values (N, C, *S) or of all.
+
+    Its rise stands at the places of both maxima, split at the higher of the two: the rise up to there, and the fall.
+    """
+    import torch
+
+    call = _pool_call(step)
+    top, below = step.run([values])[0], step.run([others])[0]
+    turn = torch.minimum(top, below) if step.name in ("amin", "min") else torch.maximum(top, below)
+    up, down = turn - below, top - turn
+    way = values - others
+    size = values.abs().maximum(others.abs())
+
+    def back(gs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        g = gs[0]
+        assert g is not None
+        rise = _at_places(step, call, values, g * up) + _at_places(step, call, others, g * down)
+        return [ratio(rise, way, size, lambda: _at_places(step, call, values, g))]
+
+    return back
+
+
+def _at_places(step: Step, call: Call | None, values: Tensor, amount: Tensor) -> Tensor:
+    """Return amounts at the places of what a selection took of values."""
+    if call is not None:
+        return at_maxima(call, values, amount)
+    if not step.name.startswith("adaptive"):
+        return at_extremes(step, values, amount)
+    (sent,) = slopes(step, [values], [amount, *[None] * (len(step.writes) - 1)])
+    assert sent is not None
+    return sent
+
+
+def at_extremes(step: Step, values: Tensor, amount: Tensor) -> Tensor:
+    """Return an amount for every largest or smallest value over some axes, shared by the places that have it."""
+    args, named = step.arguments()
+    given = args[1] if len(args) > 1 else named.get("dim", ())
+    axes = (given,) if isinstance(given, int) else tuple(given or range(values.ndim))
+    top = values.amin(axes, keepdim=True) if step.name.endswith("min") else values.amax(axes, keepdim=True)
+    alike = (1e-9 if values.element_size() == 8 else 1e-5) * values.abs().max()
+    places = (values - top).abs() <= alike
+    return amount.reshape(top.shape) / places.sum(axes, keepdim=True) * places
+
+
+def _pool_call(step: Step) -> Call | None:
+    """Return a max pool as a call; None for another selection."""
+    from saliscope.model.rewrite import Call
+
+    if not step.name.startswith("max_pool"):
+        return None
+    args, named = step.arguments()
+    return Call(step.name.removesuffix("_with_indices"), lambda *a, **k: step.function(*a, **k)[0], args, named)
 
 
 def at_maxima(call: Call, values: Tensor, amount: Tensor) -> Tensor:
