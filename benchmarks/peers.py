@@ -1,19 +1,11 @@
-"""The peers, importable beside a CPU build of torch. Import this before any of them: `from peers import captum`.
-
-torchvision's compiled operators do not load with the CPU build from PyPI; declaring two of them lets it be imported.
-Only its networks are used here. The declaration must outlive the import, so it is kept.
-"""
+"""The peers, importable beside a CPU build of torch. Import this before any of them: `from peers import captum`."""
 
 from __future__ import annotations
 
 import warnings
 from importlib.metadata import version
 
-import torch
-
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-for _operator in ("nms", "qnms"):
-    _LIBRARY.define(_operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import torchvision_operators  # noqa: F401 - before torchvision
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
