@@ -32,12 +32,14 @@ PAGE = Path(__file__).parent / "SWEEP.md"
 #: Words in the names of small networks, smallest first.
 SMALL = (
     "test_", "atto", "femto", "pico", "nano", "xxs", "xx_small", "xtiny", "_xs", "tiny", "_x_small", "xsmall", "_s0",
-    "b0", "_t0", "_t_", "_ti", "mini", "zero", "s12", "small", "_s1", "_a0", "_m0", "18", "10", "26", "14", "_s", "base",
+    "b0", "_t0", "_t_", "_ti", "mini", "zero", "s12", "small", "_s1", "_a0", "_m0", "18", "10", "26", "14", "_s",
+    "base",
 )  # fmt: skip
 OF_TORCHVISION = (
     "alexnet", "vgg11_bn", "resnet18", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "googlenet", "inception_v3",
     "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "efficientnet_b0",
-    "efficientnet_v2_s", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t",
+    "efficientnet_v2_s", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t",
+    "maxvit_t",
 )  # fmt: skip
 
 
@@ -131,21 +133,14 @@ def page(rows: list[Row]) -> str:
     counts = {v: sum(r.verdict == v for r in rows) for v in ("right", "wrong", "shallow", "refused", "not stated")}
     sums = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
     versions = ", ".join(f"{n} {__import__(n).__version__}" for n in ("torch", "timm", "torchvision"))
-    return "\n".join(
-        [
-            "# The layer that `auto` takes",
-            "",
-            f"Made by `make sweep` ({versions}): {len(rows)} architectures with random weights, each seen in one forward run. "
-            f"{sums}. *Depth* is the share of the run's operations before the layer, *step* that between its cells in "
-            "elements of the input, *stated* what timm says of the last stage (`feature_info`); it is right where the steps "
-            "are the stated ones, up to a quarter.",
-            "",
-            "| network | layer | depth | grid | step | axes | stated | |",
-            "|---|---|--:|---|---|---|--:|---|",
-            *(r.line() for r in rows),
-            "",
-        ]
+    about = (
+        f"Made by `make sweep` ({versions}): {len(rows)} architectures with random weights, each seen in one forward "
+        f"run. {sums}. *Depth* is the share of the run's operations before the layer, *step* that between its cells in "
+        "elements of the input, *stated* what timm says of the last stage (`feature_info`); it is right where the "
+        "steps are the stated ones, up to a quarter."
     )
+    head = ["| network | layer | depth | grid | step | axes | stated | |", "|---|---|--:|---|---|---|--:|---|"]
+    return "\n".join(["# The layer that `auto` takes", "", about, "", *head, *(r.line() for r in rows), ""])
 
 
 def main(words: list[str]) -> None:
