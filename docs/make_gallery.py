@@ -55,9 +55,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "vargrad": {"samples": 16},
     "smoothgrad-squared": {"samples": 16},
     "expected-gradients": {"samples": 16},
-    "guided-ig": {"steps": 24},
     "tiled": {"tile": 96, "margin": 16},
-    "blur-ig": {"steps": 24},
 }
 #: In a volume each forward run of the drawn network takes half a second.
 COARSE = {"window": 16, "stride": 16}

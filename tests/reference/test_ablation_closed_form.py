@@ -6,6 +6,7 @@ from torch import nn
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
+from saliscope.model.linearity import followed
 from saliscope.model.network import Network
 
 TARGET = LogitTarget((0, 1, 2), ("first", "second", "third"))
@@ -77,6 +78,33 @@ def test_the_closed_form_is_not_taken_where_anything_bends(axes, kind):
         taken, found, right = both(net, x)
         assert not taken
         torch.testing.assert_close(found, right, rtol=0, atol=1e-12 * float(right.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("end", "linear"),
+    [
+        (lambda a: a.relu().mean((2, 3)), True),
+        (lambda a: (2 * a + 1).flatten(1).split(8, 1)[0], True),
+        (lambda a: (a.relu() + a).relu().sum((2, 3)), True),
+        (lambda a: (a + 1).relu().sum((2, 3)), False),
+        (lambda a: a.sum(1).relu(), False),
+        (lambda a: a * a.detach(), False),
+        (lambda a: a * a.mean((2, 3), keepdim=True), False),
+        (lambda a: a / a.detach().norm(), False),
+        (lambda a: 1 / a, False),
+        (lambda a: a[a > 0], False),
+        (lambda a: a.sort(1)[0], False),
+        (lambda a: a * float(a.max()), False),
+        (lambda a: torch.zeros_like(a).copy_(a).relu(), False),
+        (lambda a: nn.functional.max_pool2d(a, 2, return_indices=True)[1] * 1.0, False),
+        (lambda a: nn.functional.batch_norm(a, None, None, training=True), False),
+    ],
+)
+def test_only_what_is_linear_is_proved(end, linear):
+    root = torch.randn(1, 4, 6, 6, dtype=torch.float64)
+    with followed(root) as mode:
+        found = end(root)
+    assert mode.proves(found) == linear
 
 
 def test_none_of_four_hundred_small_heads_is_wrong():

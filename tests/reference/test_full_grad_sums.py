@@ -87,24 +87,32 @@ class Tokens(nn.Module):
 
 
 class Slices(nn.Module):
-    """Slices of an image as rows of a batch, in one way or the other."""
+    """Slices of an image as rows of a batch: image by image, of channels or of a volume, or slice by slice."""
 
-    def __init__(self, *, volume):
+    def __init__(self, *, volume, slices_first=False):
         super().__init__()
-        self.volume = volume
+        self.volume, self.slices_first = volume, slices_first
         self.stem, self.norm, self.head = nn.Conv2d(1, 4, 3, stride=2), nn.BatchNorm2d(4), nn.Linear(4, 3)
 
     def forward(self, x):
         slices = x.transpose(1, 2).flatten(0, 1) if self.volume else x.flatten(0, 1)[:, None]
+        if self.slices_first:
+            slices = x.transpose(0, 1).flatten(0, 1)[:, None]
         seen = self.norm(self.stem(slices)).relu().flatten(2).mean(2)
-        return self.head(seen.reshape(len(x), -1, 4).amax(1))
+        seen = seen.reshape(-1, len(x), 4).transpose(0, 1) if self.slices_first else seen.reshape(len(x), -1, 4)
+        return self.head(seen.amax(1))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize(
     ("net", "shape"),
-    [(Tokens, (1, 16, 12)), (lambda: Slices(volume=False), (4, 12, 10)), (lambda: Slices(volume=True), (1, 4, 12, 10))],
-    ids=["tokens", "channels as slices", "volume as slices"],
+    [
+        (Tokens, (1, 16, 12)),
+        (lambda: Slices(volume=False), (4, 12, 10)),
+        (lambda: Slices(volume=True), (1, 4, 12, 10)),
+        (lambda: Slices(volume=False, slices_first=True), (4, 12, 10)),
+    ],
+    ids=["tokens", "channels as slices", "volume as slices", "slices first"],
 )
 def test_terms_of_tokens_and_of_slices_count_and_have_no_place(net, shape, batch):
     x = torch.randn(batch, *shape, dtype=torch.float64)

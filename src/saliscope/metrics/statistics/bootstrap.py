@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
 
 DRAWS = 2000
-#: With fewer groups than this BCa and percentiles promise more than they hold: benchmarks/interval_coverage.py.
+#: With fewer groups than this BCa and percentiles promise more than they hold: benchmarks/interval_coverage.md.
 LEAST = 100
 #: Where more than `COMMON` of the draws have less than `NARROW` of the standard error, as with few groups or with
 #: one that is unlike all others, quotients by it have no bound, and Student's t is taken.
