@@ -88,6 +88,8 @@ def explained(
     predictions = network.predictions(question.output) if _speaks(network, question) else None
     ends = ending(question.output, network.kind)
     notes = (*network.notes, *remarks, *((ACTIVATED.format(ends),) if ends else ()))
+    # A caller's own reshape says what the cells are, not where they lie.
+    placing = runs if network.reshape_transform is None else ()
     explanations = []
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
@@ -95,7 +97,7 @@ def explained(
             for a in all_asked:
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
-                grid, stretched = _grid(case.view.geometry, a, runs, values[MAP].shape)
+                grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
                 provenance = _provenance(case.image, network, a, label, one.at(n, k), (*notes, *stretched, *one.notes))
                 own = values.pop(MAP)
                 plain = Explanation(
