@@ -157,6 +157,10 @@ def test_a_network_that_does_not_repeat_itself_is_told() -> None:
 
     report = saliscope.inspect(Noisy(), image())
     assert report["repeats its output"] == NO
+    net = Noisy()
+    for _ in range(2):  # what was learnt is kept
+        e = saliscope.explain(image(), net, "gradient", 1)
+        assert any("the same output twice" in note for note in e.provenance.notes)
 
 
 def test_a_network_that_does_not_run_is_told_in_a_sentence() -> None:

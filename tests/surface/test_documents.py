@@ -44,6 +44,14 @@ def test_the_readmes_five_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "out" / "page.html").is_file()
 
 
+def test_the_page_on_a_network_of_ones_own_runs() -> None:
+    text = (ROOT / "docs/how-to/a-network-in-python.md").read_text(encoding="utf-8")
+    space: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, space)
+    assert space["e"].values.shape == (62, 62)
+
+
 def test_the_readmes_commands_are_commands() -> None:
     from saliscope.cli.main import main
 

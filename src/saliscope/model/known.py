@@ -21,10 +21,11 @@ Signature = tuple[Any, ...]
 
 @dataclass(eq=False)
 class Seen:
-    """What runs showed of a module called in one way: surveys and independence, by shape."""
+    """What runs showed of a module called in one way, by shape: surveys, independence, whether it repeats itself."""
 
     surveys: dict[tuple[Any, ...], Survey] = field(default_factory=dict)
     independence: dict[tuple[Any, ...], Independence] = field(default_factory=dict)
+    repeats: dict[tuple[Any, ...], bool] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

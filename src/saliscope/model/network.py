@@ -171,4 +171,4 @@ def _put_back(state: State, known: Known, model: OpenNetwork) -> None:
 
 def _plain(name: str) -> str:
     """Return what a user calls a part of a module: "a.steps" of "a._buffers['steps']"."""
-    return re.sub(r"_(?:buffers|parameters|modules)\['([^']*)'\]", r"\1", name)
+    return re.sub(r"_(?:buffers|parameters|modules)(?:\['([^']*)'\]|\.)", lambda found: found[1] or "", name)

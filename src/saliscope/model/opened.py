@@ -19,7 +19,7 @@ from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
-from saliscope.model.independence import Independence, independence
+from saliscope.model.independence import Independence, independence, same
 from saliscope.model.known import Seen, known_of, shape_key
 from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
 from saliscope.model.onto import onto
@@ -49,6 +49,7 @@ class OpenNetwork:
         self.notes: list[str] = []
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
+        self._first_seen: Tensor | None = None
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -123,6 +124,7 @@ class OpenNetwork:
             with told_of_failure(self.module, x[:1]):
                 surveys[key] = survey(self, x[:1])
             self.counts.look_samples += 1
+            self._first_seen = x[:1].detach().clone()
         return surveys[key]
 
     def surveyed(self, x: Tensor) -> Survey | None:
@@ -143,6 +145,14 @@ class OpenNetwork:
         if key not in tried:
             tried[key] = independence(self, x, alone)
         return tried[key]
+
+    def compare(self, x: Tensor, output: Tensor) -> None:
+        """Learn from an output of x (N, ...) whether the network repeats what its survey gave, and remark if not."""
+        seen, key = self._seen(), shape_key(x, self.network.output)
+        if self._first_seen is not None and torch.equal(self._first_seen, x[:1]):
+            seen.repeats[key] = same(output[:1].detach(), seen.surveys[key].output)
+        if not seen.repeats.get(key, True):
+            self.remark("The network does not give one image the same output twice: no map of it can be made again.")
 
     def tried_independence(self, x: Tensor) -> Independence | None:
         """Return whether images of this shape may run together, where it was tried already."""

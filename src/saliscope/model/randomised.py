@@ -24,7 +24,7 @@ SPREAD = 0.02
 def layers_with_weights(network: Network, x: Tensor) -> tuple[str, ...]:
     """Return the layers that own parameters or running statistics, from the last that x (N, C, *S) passes to the first.
 
-    The order is that of the run, found on tensors without content; the order of registration says nothing of a U-Net.
+    The order is that of the run; the order of registration says nothing of a U-Net.
     A layer that was not seen to run stands beside the one registered before it.
     """
     with network.opened() as model:

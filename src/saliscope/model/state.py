@@ -27,8 +27,7 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), type, range, slice, 
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 Undo = Callable[[], None]
-#: Says whether something is not what it was, or which of its parts are not.
-Differs = Callable[[], "bool | list[str]"]
+Differs = Callable[[], bool]
 
 
 class State:
@@ -37,6 +36,8 @@ class State:
     def __init__(self, module: nn.Module, *, weights: bool) -> None:
         self._seen: dict[int, Any] = {}
         self._undo: list[tuple[str, Differs, Undo]] = []
+        #: Dicts, which are most of what there is, with what they held.
+        self._dicts: list[tuple[str, dict[Any, Any], dict[Any, Any]]] = []
         self._weights = weights
         #: Whether, when it was restored, a weight had been written into.
         self.wrote_weights = False
@@ -49,11 +50,16 @@ class State:
     def restore(self) -> list[str]:
         """Put everything back; return the names of what had changed."""
         changed = []
+        for name, now, before in self._dicts:
+            keys = _changed(now, before)
+            if keys:
+                now.clear()
+                now.update(before)
+                changed += [f"{name}.{key}".lstrip(".") for key in keys]
         for name, differs, undo in self._undo:
-            found = differs()
-            if found:
+            if differs():
                 undo()
-                changed += [name] if found is True else [f"{name}.{key}".lstrip(".") for key in found]
+                changed.append(name)
         self.wrote_weights = bool(self._weight_names & set(changed)) or any(
             p._version != version  # noqa: SLF001 - torch has no other count of writes
             for p, version in self._versions
@@ -88,10 +94,10 @@ class State:
 
     def _container(self, value: Any, name: str) -> None:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            self._walk(inner, f"{name}[{key!r}]" if isinstance(key, str | int) else name)
+            if not isinstance(inner, PLAIN):
+                self._walk(inner, f"{name}[{key!r}]" if isinstance(key, str | int) else name)
         if isinstance(value, dict):
-            before = dict(value)
-            self._keep(name, lambda: bool(_changed(value, before)), lambda: _refill(value, before))
+            self._dicts.append((name, value, dict(value)))
         elif isinstance(value, list | deque):
             items = list(value)
             self._keep(name, lambda: not _same_items(list(value), items), lambda: _reload(value, items))
@@ -103,9 +109,10 @@ class State:
         own = getattr(value, "__dict__", None)
         if isinstance(own, dict):
             before = dict(own)
-            self._keep(name, lambda: _changed(value.__dict__, before), lambda: _refill(value.__dict__, before))
+            self._dicts.append((name, own, before))
             for key, inner in before.items():
-                self._walk(inner, f"{name}.{key}" if name else str(key))
+                if not isinstance(inner, PLAIN):
+                    self._walk(inner, f"{name}.{key}" if name else str(key))
         for key in _slots(type(value)):
             if hasattr(value, key):
                 inner = getattr(value, key)
@@ -202,17 +209,14 @@ def _slots(kind: type) -> Iterator[str]:
 
 def _changed(now: dict[Any, Any], before: dict[Any, Any]) -> list[str]:
     """Return the keys that were added, taken away, or given another value."""
+    if len(now) == len(before) and all(k in now and now[k] is v for k, v in before.items()):
+        return []
     keys = [k for k, v in before.items() if k not in now or now[k] is not v]
     return [str(k) for k in (*keys, *(k for k in now if k not in before))]
 
 
 def _same_items(now: list[Any], before: list[Any]) -> bool:
     return len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
-
-
-def _refill(value: dict[Any, Any], before: dict[Any, Any]) -> None:
-    value.clear()
-    value.update(before)
 
 
 def _reload(value: Any, before: Any) -> None:

@@ -82,6 +82,8 @@ def explained(
             found = dict(_found(model, x, question, all_asked, said))
             if question.output is None:
                 question.scores(model(x))
+            if question.output is not None and model.surveyed(x) is not None:
+                model.compare(x, question.output)
         remarks = (*model.remarks, *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()))
     assert question.output is not None
     check_output(question.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import prod
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import LayerError, SaliscopeError
@@ -102,6 +103,7 @@ def inspected(network: Network, x: Tensor, heavy_gflop: float = HEAVY_GFLOP) -> 
             heavy = survey.flops > heavy_gflop * 1e9
             facts = [
                 ("input", f"(N, {', '.join(map(str, one.shape[1:]))}) {one.dtype}".replace("torch.", ""), ""),
+                *_of_parts(model, one),
                 *_of_output(network, output),
                 *_of_way_back(model, one, output, survey, heavy=heavy),
                 *_of_batch(model, one, output, heavy=heavy),
@@ -124,6 +126,23 @@ def inspected(network: Network, x: Tensor, heavy_gflop: float = HEAVY_GFLOP) -> 
 def _forward_runs(samples: int) -> int:
     """Return how many runs so many looked-at samples were: the run of a batch counts three of them."""
     return samples - 2 if samples > 3 else samples
+
+
+def _of_parts(model: OpenNetwork, one: Tensor) -> list[tuple[str, str, str]]:
+    """Return how many channels the first convolution takes, and whether parameters are of the input's size."""
+    from torch.nn.modules.conv import _ConvNd
+
+    first = next((m for m in model.module.modules() if isinstance(m, _ConvNd)), None)
+    facts = [("channels wanted", str(first.in_channels), "")] if first is not None else []
+    cells = {prod(run.grid.shape) for run in model.runs(one) if run.grid is not None}
+    fixed = [n for n, p in model.module.named_parameters() if "pos" in n.lower() and cells & _sizes(p.shape)]
+    then = f"{_listed(fixed)} has one entry a place: other sizes may be refused" if fixed else ""
+    return [*facts, ("size wanted", " x ".join(map(str, one.shape[2:])) if fixed else "not fixed by its parameters", then)]
+
+
+def _sizes(shape: Sequence[int]) -> set[int]:
+    """Return the sizes of axes, also without one or two tokens beside the places."""
+    return {size - beside for size in shape for beside in (0, 1, 2)}
 
 
 def _of_output(network: Network, output: Tensor) -> list[tuple[str, str, str]]:
