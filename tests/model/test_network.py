@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext
+from threading import Thread
 
 import pytest
 import torch
@@ -255,3 +256,25 @@ def test_predictions_of_every_kind() -> None:
     assert mask.logits == pytest.approx((0.0, 3.0))
     with pytest.raises(OutputError, match="2 labels"):
         Network(nn.Identity(), labels=("a", "b")).predictions(torch.zeros(1, 3))
+
+
+def test_threads_that_open_one_network_take_turns() -> None:
+    module, x = seeded(Plain()).train(), image(2)
+    with Network(module).opened() as model:
+        right = model(x)
+    wrong: list[bool] = []
+
+    def run() -> None:
+        for _ in range(10):
+            with Network(module).opened() as model:
+                wrong.append(not torch.equal(model(x), right))
+
+    threads = [Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrong) == 40
+    assert not any(wrong)
+    assert all(m.training for m in module.modules())
+    assert all(p.requires_grad for p in module.parameters())

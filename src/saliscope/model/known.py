@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -45,6 +46,7 @@ class Known:
 
 
 _known: WeakKeyDictionary[nn.Module, Known] = WeakKeyDictionary()
+_turns: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 
 
 def known_of(module: nn.Module) -> Known:
@@ -54,6 +56,11 @@ def known_of(module: nn.Module) -> Known:
     if found is None or found.signature != signature:
         found = _known[module] = Known(signature)
     return found
+
+
+def turn_of(module: nn.Module) -> RLock:
+    """Return the lock by which threads that open one module take turns: each would undo the other's flags."""
+    return _turns.setdefault(module, RLock())
 
 
 def signature_of(module: nn.Module) -> Signature:

@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from saliscope.core.errors import ModelError, OutputError
 from saliscope.core.prediction import Prediction
 from saliscope.core.target import OutputKind
-from saliscope.model.known import Known, known_of, weights_digest
+from saliscope.model.known import Known, known_of, turn_of, weights_digest
 from saliscope.model.opened import OpenNetwork
 from saliscope.model.recompute import no_recompute
 from saliscope.model.said import predictions_of
@@ -77,6 +77,7 @@ class Network:
         with ExitStack() as stack:
             # What is made under the caller's inference_mode cannot have a graph.
             stack.enter_context(torch.inference_mode(mode=False))
+            stack.enter_context(turn_of(unwrapped(self.module)))
             inner = _with_gradients(unwrapped(self.module))
             known = known_of(inner)
             model = OpenNetwork(self, inner)

@@ -137,7 +137,10 @@ def _of_parts(model: OpenNetwork, one: Tensor) -> list[tuple[str, str, str]]:
     cells = {prod(run.grid.shape) for run in model.runs(one) if run.grid is not None}
     fixed = [n for n, p in model.module.named_parameters() if "pos" in n.lower() and cells & _sizes(p.shape)]
     then = f"{_listed(fixed)} has one entry a place: other sizes may be refused" if fixed else ""
-    return [*facts, ("size wanted", " x ".join(map(str, one.shape[2:])) if fixed else "not fixed by its parameters", then)]
+    return [
+        *facts,
+        ("size wanted", " x ".join(map(str, one.shape[2:])) if fixed else "not fixed by its parameters", then),
+    ]
 
 
 def _sizes(shape: Sequence[int]) -> set[int]:
