@@ -99,15 +99,57 @@ class AsksAllTheFirstQuestion(Sound):
 
 class GivesAnotherMapBeside(Sound):
     beside: ClassVar[tuple[str, ...]] = ("variance",)
+    measures: ClassVar[tuple[str, ...]] = ("draws",)
 
     def attribute_with(self, model, x, target):
         found = _gradient(model, x, target)
-        return {"map": 2 * found, "variance": found}
+        return {"map": 2 * found, "variance": found, "draws": found[:, :, 0, 0]}
 
 
 class ForgetsWhatIsBeside(GivesAnotherMapBeside):
     def attribute_with(self, model, x, target):
-        return {"map": _gradient(model, x, target)}
+        found = _gradient(model, x, target)
+        return {"map": found, "draws": found[:, :, 0, 0]}
+
+
+class MeasuresAndDoesNotSay(GivesAnotherMapBeside):
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found}
+
+
+class GivesWhatItDoesNotName(GivesAnotherMapBeside):
+    measures: ClassVar[tuple[str, ...]] = ()
+
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found, "draws": found[:, :, 0, 0]}
+
+
+class NamesAMapAMeasurement(GivesAnotherMapBeside):
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found, "draws": found}
+
+
+class MeasuresTheBatchAtOnce(GivesAnotherMapBeside):
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found, "draws": found[0, :, 0, 0]}
+
+
+class NamesOnlyMaps(Sound):
+    beside: ClassVar[tuple[str, ...]] = ("variance",)
+
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found}
+
+
+class GivesAllThatItNames(GivesAnotherMapBeside):
+    def attribute_with(self, model, x, target):
+        found = _gradient(model, x, target)
+        return {"map": found, "variance": found, "draws": found[:, :, 0, 0]}
 
 
 class GivesNaN(Sound):
@@ -178,6 +220,7 @@ class CitesNobody(Sound):
 
 def test_a_sound_method_passes():
     check_method(Sound())
+    check_method(GivesAllThatItNames())
 
 
 @pytest.mark.parametrize(
@@ -188,6 +231,11 @@ def test_a_sound_method_passes():
         (AsksAllTheFirstQuestion, "questions"),
         (GivesAnotherMapBeside, "beside"),
         (ForgetsWhatIsBeside, "beside"),
+        (MeasuresAndDoesNotSay, "beside"),
+        (GivesWhatItDoesNotName, "beside"),
+        (NamesAMapAMeasurement, "beside"),
+        (MeasuresTheBatchAtOnce, "beside"),
+        (NamesOnlyMaps, "beside"),
         (MovesTheGenerator, "repeatable"),
         (RemembersTheLastCall, "repeatable"),
         (SumsTheBatchAway, "shape"),

@@ -49,7 +49,7 @@ def test_smoothgrad_and_its_variance_cost_one_run():
     with Network(SmallNet(2), LABELS).opened() as model:
         both = METHODS.make("smoothgrad", samples=6).attribute_with(model, image(2), target)
     assert model.counts.forward_samples == 12
-    assert set(both) == {"map", "error", "variance"}
+    assert set(both) == {"map", "error", "variance", "samples_drawn", "sampling_relative_error"}
 
 
 def test_max_gradients_are_never_exceeded():

@@ -9,10 +9,10 @@ from torch import nn
 
 from saliscope import explain
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Beside, Diagnosing
+from saliscope.core.protocols import Beside
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
-from saliscope.methods.sampling import Running, Sampling, jackknife, measured
+from saliscope.methods.sampling import MEASURES, Running, Sampling, jackknife
 from saliscope.model.network import Network
 from saliscope.perturb.reference import References
 
@@ -74,9 +74,9 @@ def run(method, axes=2, target=TARGET):
     """Return the maps, the notes, the forward samples, and what is measured."""
     x = picture(axes)
     with Network(Curved(axes), LABELS).opened() as model:
-        maps = method.attribute_with(model, x, target)
-        cost = model.counts.forward_samples
-        return maps, list(model.notes), cost, method.diagnose(model, x, target, maps["map"])
+        maps = dict(method.attribute_with(model, x, target))
+        measured = {name: maps.pop(name) for name in method.measures}
+        return maps, list(model.notes), model.counts.forward_samples, measured
 
 
 def test_every_method_that_draws_is_tried_here():
@@ -85,8 +85,8 @@ def test_every_method_that_draws_is_tried_here():
     for name in NAMES:
         method = made(name)
         assert isinstance(method, Beside)
-        assert isinstance(method, Diagnosing)
         assert "error" in method.beside
+        assert method.measures == MEASURES
         assert any(f.name == "tolerance" for f in fields(method))
 
 
@@ -224,7 +224,6 @@ def test_all_coalitions_leave_no_error():
         assert (maps["error"] == 0).all()
         assert (found["sampling_relative_error"] == 0).all()
         assert cost == 2 + int(found["samples_drawn"][0, 0])
-        assert found["completeness_gap"].abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("name", ["smoothgrad", "smoothgrad-squared", "vargrad", "smooth-grad-cam++", "smoothed"])
@@ -257,10 +256,12 @@ def test_a_tolerance_that_is_no_share_is_refused(name, tolerance):
         made(name, tolerance=tolerance)
 
 
-def test_what_was_measured_belongs_to_the_map_as_it_was_given():
-    maps, *_ = run(made("smoothgrad", samples=3))
-    assert set(measured(maps["map"])) == {"samples_drawn", "sampling_relative_error"}
-    assert measured(maps["map"] * 2) == {}
+@EACH
+def test_what_was_measured_is_given_by_name_and_the_map_carries_nothing(name, more, field, count):
+    maps, _, _, measured = run(made(name, **more, **{field: count}))
+    assert set(maps) == {"map", *METHODS.get(name).beside}
+    assert {n: tuple(v.shape) for n, v in measured.items()} == dict.fromkeys(MEASURES, (1, 3))
+    assert not any(vars(v) for v in (*maps.values(), *measured.values()))
 
 
 def test_stages_double_and_end_at_the_ceiling():

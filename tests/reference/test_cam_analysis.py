@@ -179,7 +179,7 @@ def test_smooth_grad_cam_plus_plus_without_noise_is_grad_cam_plus_plus(axes):
     method = METHODS.make("smooth-grad-cam++", layer="watched", sigma=0.0, samples=3)
     with Network(net).opened() as model:
         found = method.attribute_with(model, x, TARGET)
-    assert list(found) == ["map", *method.beside]
+    assert list(found) == ["map", *method.beside, *method.measures]
     close(found["map"], run("grad-cam++", net, x, layer="watched"))
     assert found["variance"].max() < 1e-24
 

@@ -27,6 +27,7 @@ class Doubled:
 
     traits: ClassVar[Traits] = TRAITS
     beside: ClassVar[tuple[str, ...]] = ("square",)
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def attribute(self, model, x, target):
         return self.attribute_with(model, x, target)["map"]

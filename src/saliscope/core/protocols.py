@@ -157,17 +157,22 @@ class Kernel(Method, Protocol):
 
 @runtime_checkable
 class Beside(Method, Protocol):
-    """A method with maps beside its own, such as a variance or a disagreement."""
+    """A method with more than its map: maps beside it, such as a variance, and what it measured on the way."""
 
+    #: The names of the maps beside its own, and of quantities that only the run which made the map can measure.
     beside: ClassVar[tuple[str, ...]]
+    measures: ClassVar[tuple[str, ...]]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> Mapping[str, Tensor]:
-        """Return the method's own map under "map" and one of the same shape (N, K, *S') for each name of `beside`."""
+        """Return the method's own map (N, K, *S') under "map", and what else it names.
+
+        That is one map of the same shape for each name of `beside`, and one tensor (N, K) for each of `measures`.
+        """
 
 
 @runtime_checkable
 class Diagnosing(Method, Protocol):
-    """A method that can measure how well one of its own maps kept what the paper promises."""
+    """A method that can measure, from the map alone, how well one of its own kept what the paper promises."""
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
         """Return named quantities (N, K), such as the completeness gap, of an attribution (N, K, *S)."""

@@ -2,7 +2,8 @@
 
 Every method that draws gives a map "error" beside its own: how much each element would vary (one standard deviation)
 if all were drawn anew, in the map's own units. Its largest value as a share of the map's largest magnitude is the
-*relative error*, one number for each map; `tolerance` bounds it, and the record holds it.
+*relative error*, one number for each map; `tolerance` bounds it. With the number of draws it is what the
+method `measures`: both come with the maps, and the record holds them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: The names of a method's map and of its standard error among the maps that it gives.
 MAP, ERROR = "map", "error"
+
+#: The names of what is measured of the draws, (N, K): the `measures` of every method that draws.
+MEASURES = ("samples_drawn", "sampling_relative_error")
 
 #: How many groups of draws stand for all of them where no formula gives the error: each is left out once.
 GROUPS = 16
@@ -72,15 +76,14 @@ class Sampling:
         return found
 
     def told(self, model: Model, several: Sequence[Drawn]) -> dict[str, Tensor]:
-        """Return the maps (N, K, *S') of all images by name, and note where the ceiling came before the tolerance.
+        """Return by name the maps (N, K, *S') and the `MEASURES` (N, K) of all images.
 
-        What was measured stays with the map itself; `measured` reads it.
+        Where the ceiling came before the tolerance, that is noted.
         """
         import torch
 
         maps = {name: torch.stack([d.maps[name] for d in several]) for name in several[0].maps}
         samples, shares = torch.stack([d.samples for d in several]), torch.stack([d.shares for d in several])
-        vars(maps[MAP])["measured"] = {"samples_drawn": samples, "sampling_relative_error": shares}
         if self.tolerance is not None:
             worst, most = float(shares.max()), int(samples.max())
             text = (
@@ -93,7 +96,7 @@ class Sampling:
             model.note(text)
         if self.ceiling == 1:
             model.note("one draw does not show its own error: the map's largest magnitude stands in for it.")
-        return maps
+        return {**maps, "samples_drawn": samples, "sampling_relative_error": shares}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +119,6 @@ class Drawn:
     def moved(self, offset: Tensor) -> Drawn:
         """Return the map with an offset (K, 1, ...) added, and all else as it is."""
         return replace(self, maps={**self.maps, MAP: self.maps[MAP] + offset})
-
-
-def measured(attribution: Tensor) -> dict[str, Tensor]:
-    """Return "samples_drawn" and "sampling_relative_error" (N, K) of a map as a method gave it; of another, nothing."""
-    return dict(vars(attribution).get("measured", {}))
 
 
 def relative_error(values: Tensor, error: Tensor) -> Tensor:

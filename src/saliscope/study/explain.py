@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from saliscope.core.errors import MethodError
 from saliscope.core.explanation import Explanation, Presenter
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
@@ -147,10 +148,23 @@ def _found(
         yield a.name, _kept(model, x, question, a.method, maps)
 
 
-def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, maps: Mapping[str, Tensor]) -> _Found:
-    check_maps(type(method).__name__, method, maps, model.surveyed(x))
-    measured = method.diagnose(model, x, question, maps[MAP]) if isinstance(method, Diagnosing) else {}
-    check_promise(type(method).__name__, method, measured)
+def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, given: Mapping[str, Tensor]) -> _Found:
+    """Part what a method gave into maps and measurements by name, add what it can measure of its map, and check all."""
+    name = type(method).__name__
+    # Whoever names the one without the other is not asked for either, which must not pass unseen.
+    beside, measures = getattr(method, "beside", ()), getattr(method, "measures", ())
+    if set(given) != {MAP, *beside, *measures}:
+        raise MethodError(
+            f"{name}, which gave {', '.join(sorted(given))}",
+            expected=f"what it names: {', '.join((MAP, *beside, *measures))}",
+            do="Give the class both `beside` and `measures`: they name all that attribute_with returns but the map",
+        )
+    maps = {which: given[which] for which in (MAP, *beside)}
+    check_maps(name, method, maps, model.surveyed(x))
+    measured = {which: given[which] for which in measures}
+    if isinstance(method, Diagnosing):
+        measured |= method.diagnose(model, x, question, maps[MAP])
+    check_promise(name, method, measured)
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
     return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))
 

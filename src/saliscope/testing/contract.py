@@ -145,8 +145,13 @@ def questions(method: Method) -> None:
 
 
 def beside(method: Method) -> None:
-    """Check that maps beside a map have its shape and are finite, and that the map is the one given alone."""
+    """Check what comes with a map: finite maps of its shape, measurements (N, K), each by its name and no others.
+
+    And that the map is the one given alone.
+    """
     if not isinstance(method, Beside):
+        if hasattr(method, "attribute_with"):
+            _refuse(method, "has attribute_with without `beside` and `measures`, so nobody asks for what it gives")
         return
     x, network = image(2), SmallNet(2)
     with Network(network, LABELS).opened() as model:
@@ -154,8 +159,13 @@ def beside(method: Method) -> None:
     own = found.pop("map", None)
     if own is None or not _near(own, _map(method, network, x)):
         _refuse(method, 'gives under "map" another map than alone')
-    if set(found) != set(method.beside) or any(v.shape != own.shape or not v.isfinite().all() for v in found.values()):
+    if sorted(found) != sorted((*method.beside, *method.measures)):
+        _refuse(method, f"gives {sorted(found)} beside its map, and names {(*method.beside, *method.measures)}")
+    if any(found[name].shape != own.shape or not found[name].isfinite().all() for name in method.beside):
         _refuse(method, f"does not give one finite map of its own shape for each of {method.beside}")
+    wrong = {name: tuple(found[name].shape) for name in method.measures if found[name].shape != own.shape[:2]}
+    if wrong:
+        _refuse(method, f"gives measurements of shapes {wrong} where {tuple(own.shape[:2])} is right")
 
 
 def surroundings(method: Method) -> None:

@@ -11,7 +11,7 @@ from saliscope.core.target import Target
 from saliscope.methods.cam.grad_cam_plus_plus import GradCAMPlusPlus
 from saliscope.methods.gradient.slopes import noisy_sampling
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid, watch
-from saliscope.methods.sampling import ERROR, GROUPS, MAP, Drawn, Running, Sampling, jackknife, measured, whole
+from saliscope.methods.sampling import ERROR, GROUPS, MAP, MEASURES, Drawn, Running, Sampling, jackknife, whole
 from saliscope.perturb.noise import Noise
 from saliscope.perturb.stream import FORWARD, batch_size, batches
 
@@ -50,6 +50,7 @@ class SmoothGradCAMPlusPlus:
         blind="Evidence against the class has no weight. The noisy copies may be unlike any image the model has seen.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         noisy_sampling(self)
@@ -59,15 +60,11 @@ class SmoothGradCAMPlusPlus:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map", "error" and "variance", all (N, K, *S'), the last in squared units of the map."""
+        """Return "map", "error", "variance" (N, K, *S'), the last in the map's squared units, and `measures` (N, K)."""
         check_named(self, self.layer)
         sampling = noisy_sampling(self)
         images = enumerate(x.detach().split(1))
         return sampling.told(model, [self._of_one(model, i, held(model, i, target, n), sampling) for n, i in images])
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _of_one(self, model: Model, image: Tensor, target: Target, sampling: Sampling) -> Drawn:
         """Return the maps (K, *S') of one image (1, C, *S)."""

@@ -44,6 +44,7 @@ class Consensus:
         quantity="rank",
     )
     beside: ClassVar[tuple[str, ...]] = ("disagreement",)
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         several = tuple(made(m) for m in (self.methods if isinstance(self.methods, tuple) else (self.methods,)))

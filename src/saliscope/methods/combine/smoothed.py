@@ -10,7 +10,7 @@ from saliscope.core.target import Target
 from saliscope.methods.combine.inner import adopt, made
 from saliscope.methods.gradient.slopes import noisy_sampling
 from saliscope.methods.kernel import held
-from saliscope.methods.sampling import Drawn, Running, Sampling, measured
+from saliscope.methods.sampling import MEASURES, Drawn, Running, Sampling
 from saliscope.perturb.noise import Noise
 from saliscope.perturb.stream import GRAPH, batch_size, batches
 
@@ -47,6 +47,7 @@ class Smoothed:
         blind="What the method cannot see; and the noisy copies may be unlike any image the model has seen.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         noisy_sampling(self)
@@ -62,14 +63,10 @@ class Smoothed:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map", "error" and "variance", all (N, K, *S'), the last in squared units of the map."""
+        """Return "map", "error", "variance" (N, K, *S'), the last in the map's squared units, and `measures` (N, K)."""
         sampling = noisy_sampling(self)
         images = enumerate(x.detach().split(1))
         return sampling.told(model, [self._of_one(model, i, held(model, i, target, n), sampling) for n, i in images])
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _of_one(self, model: Model, image: Tensor, target: Target, sampling: Sampling) -> Drawn:
         """Return the maps (K, *S') of one image (1, C, *S)."""

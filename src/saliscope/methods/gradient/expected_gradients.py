@@ -11,7 +11,7 @@ from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import FIRST, slopes
 from saliscope.methods.gradient.stratified import Stratified, drawn
 from saliscope.methods.kernel import held
-from saliscope.methods.sampling import ERROR, MAP, Drawn, Running, Sampling, measured
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Running, Sampling
 from saliscope.perturb.baseline import absent, check_baseline
 from saliscope.perturb.reference import References
 from saliscope.perturb.stream import GRAPH, batch_size
@@ -50,6 +50,7 @@ class ExpectedGradients:
         blind="What all references share with the image gets nothing. Another choice of references is another map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -63,7 +64,7 @@ class ExpectedGradients:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map", "error" and "variance", all (N, K, *S), the last in squared units of the map."""
+        """Return "map", "error", "variance" (N, K, *S), the last in the map's squared units, and `measures` (N, K)."""
         if self.references is None:
             raise MethodError(
                 "expected gradients without references",
@@ -73,10 +74,6 @@ class ExpectedGradients:
         images = x.detach().split(1)
         several = [self._of_one(model, i, self._starts(i), held(model, i, target, n)) for n, i in enumerate(images)]
         return self._sampling(1).told(model, several)
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many samples were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _sampling(self, references: int) -> Sampling:
         # Fewer than four draws for each reference hardly tell what is theirs.

@@ -94,7 +94,10 @@ def noisy_maps(
     of: Callable[[Tensor], Tensor],
     sums: Callable[[], Sums] = Running,
 ) -> dict[str, Tensor]:
-    """Return the maps (N, K, *S) that `sums` tell of what `of` makes of the gradients (m, C, *S) at noisy copies."""
+    """Return the maps (N, K, *S) that `sums` tell of what `of` makes of the gradients (m, C, *S) at noisy copies.
+
+    And what the draws were measured to leave uncertain, (N, K) by name.
+    """
     sampling = noisy_sampling(method)
 
     def of_one(n: int, image: Tensor) -> Drawn:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
-from saliscope.methods.sampling import measured
+from saliscope.methods.sampling import MEASURES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ class SmoothGrad:
         blind="The slope around the image, not at it: the noisy copies may be unlike any image the model has seen.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         noisy_sampling(self)
@@ -50,9 +51,5 @@ class SmoothGrad:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map", "error" and "variance", all (N, K, *S), the last in squared units of the map."""
+        """Return "map", "error", "variance" (N, K, *S), the last in the map's squared units, and `measures` (N, K)."""
         return noisy_maps(self, model, x, target, lambda g: g.sum(dim=1))
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)

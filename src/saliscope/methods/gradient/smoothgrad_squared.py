@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
-from saliscope.methods.sampling import measured
+from saliscope.methods.sampling import MEASURES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,7 @@ class SmoothGradSquared:
         blind="Whether evidence is for or against. A square makes the strongest elements stand alone.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         noisy_sampling(self)
@@ -49,10 +50,6 @@ class SmoothGradSquared:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "error", both (N, K, *S), in the same units."""
+        """Return "map" and "error" (N, K, *S), in the same units, and `measures` (N, K)."""
         found = noisy_maps(self, model, x, target, lambda g: (g * g).sum(dim=1))
-        return {name: found[name] for name in ("map", *self.beside)}
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
+        return {name: found[name] for name in ("map", *self.beside, *self.measures)}

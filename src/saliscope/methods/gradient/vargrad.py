@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
-from saliscope.methods.sampling import ERROR, MAP, Running, measured, whole
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Running, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,7 @@ class VarGrad:
         blind="The mean slope: where the gradient is large but steady there is nothing; a linear network has no map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         noisy_sampling(self)
@@ -51,12 +52,8 @@ class VarGrad:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "error", both (N, K, *S), in the same units."""
+        """Return "map" and "error" (N, K, *S), in the same units, and `measures` (N, K)."""
         return noisy_maps(self, model, x, target, lambda g: g, Scatter)
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
 
 @dataclass

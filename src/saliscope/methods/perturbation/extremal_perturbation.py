@@ -12,7 +12,6 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single
 from saliscope.methods.perturbation.descent import mask_gradient, over_targets
-from saliscope.methods.sampling import measured
 from saliscope.perturb.baseline import Baseline, check_baseline
 from saliscope.perturb.masks import blended
 from saliscope.perturb.window import per_axis
@@ -57,6 +56,8 @@ class ExtremalPerturbation:
         cost="2 + K x areas x (`steps` + 9) forward (27 for 9 in 3D), K x areas x `steps` backward",
         blind="Evidence beyond what suffices: of two findings one may be left out. It follows areas that were chosen.",
     )
+    beside: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ("score_kept", "score_kept_elsewhere")
 
     def __post_init__(self) -> None:
         if not self.areas or not all(0 < a < 1 for a in self.areas) or self.steps < 1 or self.rate <= 0:
@@ -69,6 +70,10 @@ class ExtremalPerturbation:
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), between 0 and 1."""
+        return self.attribute_with(model, x, target)["map"]
+
+    def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
+        """Return "map" (N, K, *S), and (N, K) what shares of the score's fall its masks keep, here and elsewhere."""
         import torch
 
         every: list[Tensor] = []
@@ -89,14 +94,13 @@ class ExtremalPerturbation:
                         f"{float(moved[k]):.0%}: it does not show where the evidence is. A smaller weight may."
                     )
         shares = kept.mean(dim=0).reshape(2, *found.shape[:2])
-        vars(found)["measured"] = {"score_kept": shares[0], "score_kept_elsewhere": shares[1]}
-        return found
+        return {"map": found, "score_kept": shares[0], "score_kept_elsewhere": shares[1]}
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) the area asked for, the mean of the masks, and, of a map as given, what shares they keep."""
+        """Return (N, K) the area asked for and the mean of the masks."""
         mean = attribution.flatten(2).mean(dim=2)
         asked = mean.new_full(mean.shape, sum(self.areas) / len(self.areas))
-        return {"area_asked": asked, "mask_mean": mean, **measured(attribution)}
+        return {"area_asked": asked, "mask_mean": mean}
 
     def _of_some(
         self, model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor

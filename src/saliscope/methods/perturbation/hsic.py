@@ -10,7 +10,7 @@ from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
-from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured, whole
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling, whole
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.masks import blended, repeated
 from saliscope.perturb.precision import Precision, at_precision, check_precision
@@ -57,6 +57,7 @@ class HSIC:
         blind="Whether a cell speaks for or against. No finer than a cell.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         least = min(self.cells) if isinstance(self.cells, tuple) else self.cells
@@ -75,14 +76,10 @@ class HSIC:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "error", both (N, K, *S), without unit."""
+        """Return "map" and "error" (N, K, *S), without unit, and `measures` (N, K)."""
         pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "copies")

@@ -12,7 +12,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
 from saliscope.methods.perturbation.coalitions import Coalitions, solved, solved_error
-from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, check_precision
 from saliscope.perturb.segments import Partition, Spacing, check_segments, painted, segmented
@@ -58,6 +58,7 @@ class KernelSHAP:
         blind="No finer than a segment; another parting, other map. Copies without most segments look like no image.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         if self.samples < 2:
@@ -72,16 +73,13 @@ class KernelSHAP:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "error", both (N, K, *S), in units of the score for a whole segment."""
+        """Return "map" and "error" (N, K, *S), in units of the score for a whole segment, and `measures` (N, K)."""
         pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling(self.samples).told(model, several)
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
-        """Return (N, K): sum over segments minus score(x) - score(x'); zero but for rounding and the precision.
-
-        And how many coalitions were drawn, with the relative error, of a map as this method gave it.
-        """
+        """Return (N, K): sum over segments minus score(x) - score(x'); zero but for rounding and the precision."""
         import torch
 
         gaps = []
@@ -91,7 +89,7 @@ class KernelSHAP:
             labels = self._labels(image).flatten()
             size = torch.bincount(labels)[labels].to(attribution)
             gaps.append((attribution[n].flatten(1) / size).sum(dim=1) - (scores[0] - scores[1]))
-        return {"completeness_gap": torch.stack(gaps), **measured(attribution)}
+        return {"completeness_gap": torch.stack(gaps)}
 
     def _labels(self, image: Tensor) -> Tensor:
         return segmented(image, self.segments, self.partition, self.spacing)

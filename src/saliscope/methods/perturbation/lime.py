@@ -10,7 +10,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
 from saliscope.methods.perturbation.coalitions import Coalitions, solved, solved_error
-from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, check_precision
 from saliscope.perturb.segments import Partition, Spacing, check_segments, painted, segmented
@@ -61,6 +61,7 @@ class LIME:
         blind="What segments do together, which no linear model holds. Another parting, another map.",
     )
     beside: ClassVar[tuple[str, ...]] = ("error",)
+    measures: ClassVar[tuple[str, ...]] = MEASURES
 
     def __post_init__(self) -> None:
         if self.samples < 2 or self.width <= 0 or self.ridge < 0 or self.kernel not in ("squared", "root"):
@@ -79,14 +80,10 @@ class LIME:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> dict[str, Tensor]:
-        """Return "map" and "error", both (N, K, *S), in units of the score for a whole segment."""
+        """Return "map" and "error" (N, K, *S), in units of the score for a whole segment, and `measures` (N, K)."""
         pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many copies were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "copies")

@@ -11,7 +11,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, held
 from saliscope.methods.perturbation.weighted import Weighted
-from saliscope.methods.sampling import ERROR, MAP, Drawn, Sampling, measured
+from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.masks import ShiftedMasks, blended
 from saliscope.perturb.precision import Precision, at_precision, check_precision
@@ -51,6 +51,7 @@ class RISE:
     memory_mb: float = 1024
 
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
+    measures: ClassVar[tuple[str, ...]] = MEASURES
     traits: ClassVar[Traits] = Traits(
         family="perturbation",
         signed=True,
@@ -78,14 +79,10 @@ class RISE:
         return self.attribute_with(model, x, target)["map"]
 
     def attribute_with(self, model: Model, x: Tensor, target: Target) -> Mapping[str, Tensor]:
-        """Return "map", "error" and "variance", all (N, K, *S), the last in the score squared."""
+        """Return "map", "error", "variance" (N, K, *S), the last in the score squared, and `measures` (N, K)."""
         pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
-
-    def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Return (N, K) how many masks were drawn and the relative error, of a map as this method gave it."""
-        return measured(attribution)
 
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "masks")
