@@ -153,7 +153,8 @@ def test_auto_takes_the_last_tokens_that_the_answer_depends_on(mean: bool, layer
         assert model.cells(x, layer).stride == (4, 4)
 
 
-def test_an_attention_matrix_is_no_layer_to_watch() -> None:
+@pytest.mark.parametrize("several", [True, False])
+def test_an_attention_matrix_is_no_layer_to_watch(several: bool) -> None:
     class Attends(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -161,7 +162,8 @@ def test_an_attention_matrix_is_no_layer_to_watch() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             t = self.embed(x).flatten(2).transpose(1, 2)
-            return self.head((self.weights((t @ t.transpose(1, 2)).softmax(-1)) @ t).mean(1))
+            asking = t if several else t.mean(1, keepdim=True)
+            return self.head((self.weights((asking @ t.transpose(1, 2)).softmax(-1)) @ t).mean(1))
 
     with Network(Attends()).opened() as model:
         x = torch.randn(1, 1, 16, 16)
