@@ -53,7 +53,7 @@ def test_the_same_run_twice_gives_the_same_bytes(picture: Path, tmp_path: Path) 
     words = ("explain", picture, "-m", "spot-finder", "-t", "all", "--method", "grad-cam,smoothgrad", "-q", "-o")
     assert run(*words, tmp_path / "a") == run(*words, tmp_path / "b") == 0
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert len(files) == 4 * 4 + 2 + 4  # SmoothGrad has its variance beside it
+    assert len(files) == 4 * 4 + 2 + 2 * 3  # SmoothGrad has its variance and its error beside it
     for file in files:
         one, two = ((tmp_path / x / file).read_bytes() for x in "ab")
         if file.name == "run.json":

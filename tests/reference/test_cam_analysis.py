@@ -5,7 +5,7 @@ import torch
 from replica_cams import PooledNet, ReluNet
 from torch import nn
 
-from saliscope.core.errors import MethodError
+from saliscope.core.errors import LayerError, MethodError
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
@@ -322,8 +322,8 @@ def test_full_grad_counts_each_run_of_a_shared_layer():
     assert said["completeness_relative_gap"].max() < 1e-12
 
 
-def test_full_grad_counts_what_has_no_place_and_does_not_draw_it():
-    """Linear layers on channels that stand last have as many axes as an image, and are none."""
+def test_full_grad_counts_what_has_no_place_and_places_channels_that_stand_last():
+    """The bias of a linear layer on channels that stand last lies on the grid, that of the last layer nowhere."""
 
     class Last(nn.Module):
         def __init__(self):
@@ -339,7 +339,8 @@ def test_full_grad_counts_what_has_no_place_and_does_not_draw_it():
     found, said, _ = diagnosed(Last(), x)
     assert said["completeness_relative_gap"].max() < 1e-12
     assert said["without_place"].abs().min() > 0
-    close(found, run("input-x-gradient", Last(), x))
+    assert (found - run("input-x-gradient", Last(), x)).abs().max() > 0
+    close(said["without_place"], Last().head.bias.detach().expand(2, 3))
     close(found.flatten(2).sum(2) + said["without_place"], Last()(x).detach())
 
 
@@ -406,5 +407,5 @@ def test_seg_cams_explain_the_region_of_each_image(axes):
     ids=str,
 )
 def test_senseless_fields_are_refused_in_one_sentence(name, fields):
-    with pytest.raises(MethodError, match=r"expected"):
+    with pytest.raises((MethodError, LayerError), match=r"expected"):
         run(name, SmallNet(2), image(2), **fields)

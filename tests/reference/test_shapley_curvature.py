@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saliscope.core.errors import MethodError
+from saliscope.core.errors import MethodError, ModelError
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
@@ -92,5 +92,5 @@ def test_another_failure_of_the_network_stays_its_own():
                 raise RuntimeError("the network was told to fail")
             return self.head(seen.flatten(2).mean(2))
 
-    with pytest.raises(RuntimeError, match="told to fail"):
+    with pytest.raises(ModelError, match="told to fail"):
         mapped(Failing("clamp"), torch.randn(1, 1, 9, 9, dtype=torch.float64))

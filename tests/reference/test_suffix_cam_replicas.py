@@ -10,7 +10,7 @@ import replica_suffix_cams as literal
 import torch
 from torch import nn
 
-from saliscope.core.errors import MethodError
+from saliscope.core.errors import LayerError, MethodError
 from saliscope.core.target import CallableTarget, LogitTarget, ProbabilityTarget
 from saliscope.methods import METHODS
 from saliscope.model.network import Network
@@ -211,8 +211,8 @@ def test_the_memory_budget_changes_no_value(name):
 @pytest.mark.parametrize("name", [*LAYERED, "score-cam"])
 def test_a_layer_without_a_grid_or_without_a_name_is_refused(name):
     with Network(SmallNet(2), replica.LABELS).opened() as model:
-        for layer, sentence in (("dropout", "before the pooling"), ("auto", "layer 'auto'")):
-            with pytest.raises(MethodError, match=sentence):
+        for layer, sentence in (("dropout", "no grid of the image's places"), ("auto", "layer 'auto'")):
+            with pytest.raises((MethodError, LayerError), match=sentence):
                 METHODS.make(name, layer=layer).attribute(model, image(2), TARGET)
 
 

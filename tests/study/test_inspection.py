@@ -40,7 +40,7 @@ def image(n: int = 1, channels: int = 1) -> Tensor:
 def test_a_look_takes_three_runs_and_says_what_it_saw() -> None:
     RUNS.clear()
     report = saliscope.inspect(Counted(), image())
-    assert RUNS == [1, 1, 3]
+    assert RUNS == [1, 1, 6]
     assert report.runs == 3
     answers = {
         what: report[what] for what in ("finite", "repeats its output", "differentiable", "images apart in a batch")

@@ -27,50 +27,62 @@ class Independence:
     reason: str = ""
     repeats: bool = True
     bag: bool = False
-    #: The runs of every layer for three images.
+    #: The runs of every layer for several images.
     runs: tuple[LayerRun, ...] = ()
 
 
 def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> Independence:
-    """Return whether the first image of x (N, C, *S) gets between two others what it gets `alone`.
+    """Return whether the first image of x (N, C, *S) gets among five others what it gets `alone`.
 
-    It stands in the middle of three, so that a network that compares with the first or the last image shows too.
+    It stands there twice and in the middle, so that a network that compares with the first or the last image shows
+    too; of the others two are unlike it, and two nearly alike, as the copies of a perturbation are.
     """
     one = x[:1].detach()
-    others = beside(one)
+    far, near = beside(one), nearly(one)
+    several = torch.cat([far[0], near[0], one, one, near[1], far[1]])
     with torch.no_grad():
         alone = model.run_alone(one) if alone is None else alone
-        model.counts.look_samples += 3
+        model.counts.look_samples += len(several)
         try:
-            seen = survey(model, torch.cat([others[0], one, others[1]]))
-            three = seen.output
+            seen = survey(model, several)
+            together = seen.output
         except SaliscopeError as error:
             return Independence(together=False, reason=f"it does not take several images at once ({error.got})")
-        except Exception as error:  # noqa: BLE001 - whatever it cannot do with three images, it may do with one
+        except Exception as error:  # noqa: BLE001 - whatever it cannot do with several images, it may do with one
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             return Independence(together=False, reason=f"it does not take several images at once ({first})")
-        if three.shape[1:] != alone.shape[1:] or len(three) != 3:
+        if together.shape[1:] != alone.shape[1:] or len(together) != len(several):
             return Independence(
                 together=False,
-                reason=f"it gives an output of shape {tuple(three.shape)} for three images",
-                bag=three.ndim == alone.ndim and len(three) == 1,
+                reason=f"it gives an output of shape {tuple(together.shape)} for {len(several)} images",
+                bag=together.ndim == alone.ndim and len(together) == 1,
             )
-        if same(three[1:2], alone):
+        rows = together[2:4]
+        if all(same(row[None], alone, one) for row in rows):
             return Independence(together=True, runs=seen.runs)
-        if not same(model.run_alone(one), alone):
+        if not same(model.run_alone(one), alone, one):
             return Independence(
                 together=False, reason="it does not give one image the same output twice", repeats=False
             )
     return Independence(
         together=False,
         reason="its output for an image depends on the images beside it, by "
-        f"{100 * _difference(three[1:2], alone):.2g} % of its largest value",
+        f"{100 * max(_difference(row[None], alone) for row in rows):.2g} % of its largest value",
     )
 
 
-def same(values: Tensor, right: Tensor) -> bool:
-    """Return whether an output (1, ...) is another's but for rounding."""
-    return _difference(values, right) <= (CLOSE_ON_GPU if right.is_cuda else CLOSE).get(right.element_size(), 1e-4)
+def nearly(one: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two images (1, C, *S) that are nearly one image: with a quarter of it made plain, and slightly darker."""
+    plain = one.clone()
+    corner = (slice(None), slice(None), *(slice(0, max(1, n // 2)) for n in one.shape[2:]))
+    plain[corner] = one.mean()
+    return plain, one * 0.99
+
+
+def same(values: Tensor, right: Tensor, x: Tensor) -> bool:
+    """Return whether an output (1, ...) of x is another but for rounding, in the coarser of the two types."""
+    size = min(right.element_size(), x.element_size())
+    return _difference(values, right) <= (CLOSE_ON_GPU if right.is_cuda else CLOSE).get(size, 1e-4)
 
 
 def beside(one: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,7 +103,7 @@ def _sum_of_bits(module: nn.Module) -> int:
     total = 0
     for place, value in enumerate(module.state_dict().values(), start=1):
         if isinstance(value, Tensor) and value.numel():
-            flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
+            flat = _bytes(value)
             words = flat[: flat.numel() // 4 * 4].view(torch.int32)
             total += place * (int(words.sum(dtype=torch.int64)) + 31 * int(words[::3].sum(dtype=torch.int64)))
             total += place * int(flat[flat.numel() // 4 * 4 :].sum(dtype=torch.int64))
@@ -115,5 +115,17 @@ def _sha256(module: nn.Module) -> str:
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor):
             sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            sha.update(_bytes(value).cpu().numpy().tobytes())
     return sha.hexdigest()
+
+
+def _bytes(value: Tensor) -> Tensor:
+    """Return the bytes of a tensor of any kind; of one without content, such as a meta tensor, none."""
+    value = value.detach()
+    if value.is_meta:
+        return torch.empty(0, dtype=torch.uint8)
+    if value.is_quantized:
+        value = value.int_repr()
+    if value.layout != torch.strided:
+        value = value.to_dense()
+    return value.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A layer with less than this share of the run's operations before it is no last one: that is said.
 SHALLOW = 0.5
+#: A layer that all passes through is taken unless it has less than this share of the operations before the last one.
+BEHIND = 0.75
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,19 @@ def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
             expected=f"a layer in which {why}",
             do="Use a method that explains the input, such as gradient or occlusion",
         )
+    best, around = _best(candidates)
+    return best.name, _reason(best, around=around)
+
+
+def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, bool]:
+    """Return the last run that all passes through, or the last one where that is far behind it, and which it is."""
     deepest = _last([r for r in candidates if not r.parted] or candidates)
     through = [r for r in candidates if r.cut]
-    best = _last([r for r in through if not r.parted] or through) if through else deepest
-    around = not through or best.depth < SHALLOW <= deepest.depth
-    best = deepest if around else best
-    return best.name, _reason(best, around=around)
+    if not through:
+        return deepest, True
+    best = _last([r for r in through if not r.parted] or through)
+    around = best.depth < BEHIND * deepest.depth
+    return (deepest if around else best), around
 
 
 def _reason(best: LayerRun, *, around: bool) -> str:
@@ -199,10 +208,7 @@ def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
     for run in _with_grid(runs):
         assert run.grid is not None
         by_grid.setdefault(run.grid.shape, []).append(run)
-    chosen = [
-        _last([r for r in some if r.cut and not r.parted] or [r for r in some if r.cut] or some)
-        for some in by_grid.values()
-    ]
+    chosen = [_best(some)[0] for some in by_grid.values()]
     return tuple(r.name for r in sorted(chosen, key=lambda r: r.value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -89,6 +90,9 @@ class Network:
             stack.enter_context(torch.random.fork_rng(devices=cuda))
             stack.enter_context(torch.autocast(self.device.type, enabled=False))
             stack.enter_context(no_recompute())
+            # Compiled parts would have been compiled for, or under, our modes. Asked only where dynamo is there anyhow.
+            if "torch._dynamo" in sys.modules:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             stack.callback(model.close)
             yield model
 
@@ -104,7 +108,7 @@ class Network:
     def labels_for(self, output: Tensor) -> tuple[str, ...]:
         """Return the labels, or "class 0", "class 1" ... where none are known; raises OutputError on a mismatch."""
         columns = output.shape[1] if output.ndim > 1 else 1
-        if self.kind == "multi-class" and columns == 1 and output.ndim > 1:
+        if self.kind == "multi-class" and columns == 1 and output.ndim == 2:
             raise OutputError(
                 f"one logit for each image, of an output of shape {tuple(output.shape)}, and kind 'multi-class'",
                 expected="two classes or more, whose probabilities sum to one",
@@ -112,6 +116,12 @@ class Network:
                 "kind='regression' for a number that is predicted, kind='segmentation' for a map",
             )
         expected = 2 if self.kind == "binary" else columns
+        if output.ndim == 1:
+            raise OutputError(
+                f"an output of shape {tuple(output.shape)}",
+                expected="(N, 1) for one number an image, (N, classes) else",
+                do="Return it as (N, 1): output[:, None]",
+            )
         labels = self.labels or tuple(f"class {i}" for i in range(expected))
         if len(labels) != expected or output.ndim < 2 or (self.kind == "binary" and columns != 1):
             raise OutputError(

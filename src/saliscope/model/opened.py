@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from saliscope.model.network import Network
 
 
+#: What is remarked of a network that draws random numbers when it runs.
+DRAWS = (
+    "The network does not give one image the same output twice: its maps hold that noise, and none can be made again. "
+    "Switch off what it draws, or average its output over draws."
+)
+
+
 class OpenNetwork:
     """An opened network: call it, or probe it. It counts what it was asked."""
 
@@ -151,9 +158,9 @@ class OpenNetwork:
         """Learn from an output of x (N, ...) whether the network repeats what its survey gave, and remark if not."""
         seen, key = self._seen(), shape_key(x, self.network.output)
         if self._first_seen is not None and torch.equal(self._first_seen, x[:1]):
-            seen.repeats[key] = same(output[:1].detach(), seen.surveys[key].output)
+            seen.repeats[key] = same(output[:1].detach(), seen.surveys[key].output, x)
         if not seen.repeats.get(key, True):
-            self.remark("The network does not give one image the same output twice: no map of it can be made again.")
+            self.remark(DRAWS)
 
     def tried_independence(self, x: Tensor) -> Independence | None:
         """Return whether images of this shape may run together, where it was tried already."""
@@ -164,7 +171,9 @@ class OpenNetwork:
         if (len(x) if rows is None else rows) < 2:
             return False
         found = self.independence(x)
-        if not found.together:
+        if not found.repeats:
+            self.remark(DRAWS)
+        elif not found.together:
             self.remark(f"Every image was run alone, because {found.reason}.")
         return not found.together
 
@@ -178,7 +187,9 @@ class OpenNetwork:
         # A run of several images tells for sure where they stand among folded slices or windows.
         tried = self.tried_independence(x)
         several = run_of(tried.runs, layer) if tried is not None else None
-        return run.grid if several is None or several.grid is None else several.grid
+        grid = run.grid if several is None or several.grid is None else several.grid
+        # Which rows are whose is known only where the axis of images could be followed.
+        return grid if grid.batched or len(x) == 1 else None
 
     def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
         """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid."""

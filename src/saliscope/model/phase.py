@@ -59,6 +59,9 @@ def _convolution(  # the arguments and the order of torch's own convolutions
     """Return what the rewrite needs, or None for a convolution that it does not fit."""
     if isinstance(padding, str) or groups != 1 or set(_each(axes, dilation)) != {1}:
         return None
+    # Inside the network's own autocast or function transforms, torch's own convolution must be seen.
+    if torch.is_autocast_enabled(input.device.type) or torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public name
+        return None
     steps, pads = _each(axes, stride), _each(axes, padding)
     frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
     plain = type(input) is Tensor and input.requires_grad and input.ndim == weight.ndim == axes + 2

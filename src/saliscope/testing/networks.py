@@ -37,6 +37,12 @@ class SmallNet(nn.Module):
         seeded(self)
         self.double().train()
 
+    def begin(self) -> None:
+        """Count a forward run, and fail where it was told to."""
+        _runs[self] = self.runs + 1
+        if 0 < self.fail_at <= self.runs:
+            raise RuntimeError("the network was told to fail")
+
     @property
     def runs(self) -> int:
         """Return how often it ran forward."""
@@ -46,9 +52,7 @@ class SmallNet(nn.Module):
         """Return the logits (N, classes)."""
         before = torch.relu(self.norm(self.stem(x)))
         seen = self.watched(before)
-        _runs[self] = self.runs + 1
-        if 0 < self.fail_at <= self.runs:
-            raise RuntimeError("the network was told to fail")
+        self.begin()
         # Leaky, so that cells below zero, which an in-place activation rewrites, still have a gradient.
         after = leaky_relu(seen, 0.2, inplace=self.after in ("inplace", "concat"))
         if self.after == "concat":

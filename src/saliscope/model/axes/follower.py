@@ -25,6 +25,8 @@ MOVING = frozenset({
 PARTING = frozenset({"split", "split_with_sizes", "unbind", "chunk", "select", "slice"})
 
 
+#: In the names of operations whose weights, and values in between, are whole numbers.
+WHOLE = ("quantized", "fbgemm", "_int_mm", "int8", "int4", "fake_quantize")
 PRODUCTS = frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm"})
 
 
@@ -108,7 +110,9 @@ class Follower(TorchDispatchMode):
             first = known[0] if known else None
             value = self._note(made, state, parents, first if plain in MOVING else None)
             value.relation = _relates(plain, known)
-            if not made.is_floating_point() and made.dtype != torch.bool:
+            if func.namespace == "quantized" or any(word in name for word in WHOLE):
+                self.coarse[value.number] = "whole numbers", name
+            elif not made.is_floating_point() and not made.is_complex() and made.dtype != torch.bool:
                 self.coarse[value.number] = str(made.dtype).removeprefix("torch."), name
             if plain in PARTING and first is not None and _features(first.axes, by_name.get("dim", 0)):
                 self.parted.add(first.same_as)

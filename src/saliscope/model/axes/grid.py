@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from saliscope.model.axes.meaning import BATCH, Atom, Axes, Joined, evenly
+from saliscope.model.axes.meaning import BATCH, Atom, Axes, Joined, atoms_of, evenly
 from saliscope.model.cells import Cells
 
 
@@ -34,6 +34,7 @@ class Grid:
         return (
             len(self.axes.axes) == len(self.shape) + 2
             and self.order == tuple(range(len(self.order)))
+            and all(a.dim == BATCH for a in atoms_of(self.axes.axes[0]))
             and not self.solid
             and not any(self.rolls)
             and not self.flips
@@ -41,6 +42,11 @@ class Grid:
             and [a.dim for axis in self.axes.axes[2:] for a in axis if isinstance(a, Atom)]
             == list(range(len(self.shape)))
         )
+
+    @property
+    def batched(self) -> bool:
+        """Return whether the axis of images is among the output's axes."""
+        return any(a.dim == BATCH for a in self.axes.atoms())
 
     @property
     def solid(self) -> bool:
@@ -118,7 +124,7 @@ def _inner(part: Joined, count: int) -> int:
 
 def grid_of(axes: Axes | None, size: Sequence[int]) -> Grid | None:
     """Return the grid of a tensor's axes for an input of size S; None where it has none that steps evenly."""
-    if axes is None:
+    if axes is None or axes.lost:
         return None
     atoms = axes.atoms()
     batch = [i for i, a in enumerate(atoms) if a.dim == BATCH]
@@ -135,9 +141,11 @@ def grid_of(axes: Axes | None, size: Sequence[int]) -> Grid | None:
         sizes.append(prod(atoms[i].size for i in own))
         stride = atoms[own[-1]].stride if own else float(size[dim])
         present += bool(own)
-        rolls.append(round(axes.rolled[dim] / abs(stride)) if own else 0)
+        # Whole cells are rolled back; what is left of the way moves where they lie.
+        rolls.append(int(axes.rolled[dim] / abs(stride) + 1e-6) if own else 0)
         flips += [dim] if stride < 0 else []
         strides.append(stride)
     offset = [o + s * (n - 1) if s < 0 else o for o, s, n in zip(axes.offset, strides, sizes, strict=True)]
+    offset = [o - (way - n * abs(s)) for o, way, n, s in zip(offset, axes.rolled, rolls, strides, strict=True)]
     cells = Cells(tuple(abs(s) for s in strides), tuple(offset), axes.field)
     return Grid(axes, tuple(order), tuple(sizes), cells, present, tuple(rolls), tuple(flips)) if present else None

@@ -16,19 +16,20 @@ def slid(
     state: Axes, out: Tensor, stride: Sequence[float], shift: Sequence[float], reach: Sequence[float], first: int = 2
 ) -> Axes:
     """Return the axes of an operation whose output j looks at index shift + stride * j over `reach` elements."""
-    axes = list(state.axes)
+    axes, lost = list(state.axes), set[int]()
     for i, (s, d, r) in enumerate(zip(stride, shift, reach, strict=True), start=first):
         size = int(out.shape[i])
         if s == 1 and d == 0 and r == 1:
             continue
         fine = refined(axes[i])
         if fine is None:
+            lost |= {a.dim for a in atoms_of(axes[i]) if a.dim is not None and a.spatial}
             axes[i] = unknown([size])[0]
             continue
         dim, atom, before = fine
         axes[i] = (replace(atom, size=size, stride=atom.stride * s),)
         state = state.moved(dim, before + atom.stride * d, abs(atom.stride) * (r - 1))
-    return state.having(axes)
+    return state.having(axes).losing(lost)
 
 
 def convolution(state: Axes, args: Sequence[Any], out: Tensor) -> Axes:

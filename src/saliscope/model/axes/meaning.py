@@ -62,12 +62,17 @@ Axis = tuple[Part, ...]
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of a tensor; per axis of space the centre of cell 0, the field's width, and how far it was rolled."""
+    """The axes of a tensor; per axis of space the centre of cell 0, the field's width, and how far it was rolled.
+
+    `lost` are axes of space whose places are still in the tensor but no longer told apart: they were mixed, or moved
+    in a way that is not followed. What was summed away is not lost.
+    """
 
     axes: tuple[Axis, ...]
     offset: Numbers
     field: Numbers
     rolled: Numbers
+    lost: frozenset[int] = frozenset()
 
     def having(self, axes: Iterable[Axis]) -> Axes:
         """Return other axes in the same place."""
@@ -79,6 +84,15 @@ class Axes:
         offset[dim] += shift
         field[dim] += abs(reach)
         return replace(self, offset=tuple(offset), field=tuple(field))
+
+    def losing(self, dims: Iterable[int]) -> Axes:
+        """Return the axes with more axes of space lost; one that another axis still steps along is not."""
+        left = self.dims()
+        return replace(self, lost=frozenset((*self.lost, *dims)) - left)
+
+    def dims(self) -> set[int]:
+        """Return the axes of space along which some axis takes several steps."""
+        return {a.dim for a in self.atoms() if a.dim is not None and a.spatial and a.size > 1}
 
     def atoms(self) -> list[Atom]:
         """Return all atoms, axis by axis."""
@@ -123,9 +137,8 @@ def merged(parts: Iterable[Part]) -> Axis:
     found: list[Part] = []
     parts = list(parts)
     for part in parts:
-        # One image is everywhere and nowhere: beside others, what a batch of one says would only be in the way.
-        idle = isinstance(part, Atom) and part.size == 1 and (part.free or (part.dim == BATCH and len(parts) > 1))
-        if idle:
+        # Beside others, what has one entry only would be in the way: a batch of one, a single channel or plane.
+        if isinstance(part, Atom) and part.size == 1 and (part.free or len(parts) > 1):
             continue
         if found and isinstance(part, Atom) and isinstance(found[-1], Atom):
             one = _one(found[-1], part)

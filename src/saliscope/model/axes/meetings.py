@@ -12,6 +12,8 @@ from saliscope.model.axes.meaning import Atom, Axes, Axis, Joined, atoms_of, eve
 #: Up to this difference of steps, as a share, cells of two branches count as the same: an upsampling that aligns
 #: corners steps 13/15 where the skip beside it steps one. The one of whole steps then stands for both.
 ALIKE = 0.2
+#: Cells of one index whose centres are more than so many steps apart are not of one place.
+APART = 1.5
 
 
 def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: Sequence[int]) -> Axes | None:
@@ -37,14 +39,20 @@ def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: 
             if atom.dim is not None and atom.spatial:
                 placing[atom.dim] = placing.get(atom.dim, set()) | who
     offset, field = list(known[0][0].offset), list(known[0][0].field)
-    rolled = known[0][0].rolled
+    rolled, apart = known[0][0].rolled, set[int]()
     # Of each axis of space, what has it says where it lies: a gate that was pooled along it does not.
     for dim, telling in placing.items():
         placed = [known[k][0] for k in sorted(telling)]
+        step = min(abs(a.stride) for axis in axes for a in atoms_of(axis) if a.dim == dim)
+        if max(s.offset[dim] for s in placed) - min(s.offset[dim] for s in placed) > APART * step:
+            apart.add(dim)
         offset[dim] = (min(s.offset[dim] for s in placed) + max(s.offset[dim] for s in placed)) / 2
         field[dim] = max(s.field[dim] for s in placed)
         rolled = tuple(placed[0].rolled[d] if d == dim else r for d, r in enumerate(rolled))
-    return Axes(tuple(axes), tuple(offset), tuple(field), rolled)
+    # Parts of an image beside each other, such as crops in a batch, have no place in common.
+    axes = [unknown([n])[0] if any(a.dim in apart for a in atoms_of(x)) else x for x, n in zip(axes, out, strict=True)]
+    lost = apart.union(*(s.lost for s, _ in known))
+    return Axes(tuple(axes), tuple(offset), tuple(field), rolled).losing(lost)
 
 
 def _agreed(given: Sequence[tuple[int, Axis]], size: int) -> tuple[Axis, set[int]]:
@@ -124,7 +132,7 @@ def product(one: Axes | None, other: Axes | None, left: Tensor, right: Tensor, o
     by_columns = any(a.spatial for a in atoms_of(columns))
     own = (one if by_rows else other if by_columns else None) or state
     gone = [*(atoms_of(first[-1]) if one is not None else []), *(atoms_of(second[-2]) if other is not None else [])]
-    placed = replace(batch, offset=own.offset, field=own.field, rolled=own.rolled)
+    placed = replace(batch, offset=own.offset, field=own.field, rolled=own.rolled, lost=own.lost)
     return reduced(placed, _once(gone), axes)
 
 

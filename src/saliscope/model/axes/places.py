@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from saliscope.model.axes.meaning import (
+    BATCH,
     Atom,
     Axes,
     Axis,
@@ -104,6 +105,17 @@ def flipped(state: Axes, dims: Sequence[int]) -> Axes:
     return state
 
 
+def turned(state: Axes, times: int, dims: Sequence[int]) -> Axes:
+    """Return the axes after so many quarter turns from the first of two axes towards the second."""
+    one, other = (d % len(state.axes) for d in dims)
+    times %= 4
+    state = flipped(state, {1: [other], 2: [one, other], 3: [one]}.get(times, []))
+    axes = list(state.axes)
+    if times % 2:
+        axes[one], axes[other] = axes[other], axes[one]
+    return state.having(axes)
+
+
 def rolled(state: Axes, shifts: Sequence[int], dims: Sequence[int]) -> Axes:
     """Return the axes after a cyclic shift, which is kept, because a window attention takes it back later."""
     for shift, dim in zip(shifts, dims, strict=True):
@@ -175,7 +187,7 @@ def concatenated(states: Sequence[Axes | None], tensors: Sequence[Tensor], dim: 
         (s, s.axes[dim]) if s is not None else (None, unknown([t.shape[dim]])[0])
         for s, t in zip(states, tensors, strict=True)
     ]
-    placed = [i for i, (_, axis) in enumerate(along) if not is_free(axis)]
+    placed = [i for i, (_, axis) in enumerate(along) if any(a.spatial or a.dim == BATCH for a in atoms_of(axis))]
     sizes = [t.shape[dim] for t in tensors]
     if len(placed) == 1:
         at = placed[0]
@@ -183,7 +195,10 @@ def concatenated(states: Sequence[Axes | None], tensors: Sequence[Tensor], dim: 
         axis = _between(along[at][1], before, after)
         own = along[at][0]
         assert own is not None
-        return replace(_put(state, dim, axis), offset=own.offset, field=own.field, rolled=own.rolled)
+        made = _put(state, dim, axis)
+        if not any(a.spatial for a in atoms_of(axis)):
+            return made
+        return replace(made, offset=own.offset, field=own.field, rolled=own.rolled)
     continued = _continued([along[i] for i in placed]) if len(placed) == len(sizes) > 0 else None
     if continued is not None:
         first = along[0][0]

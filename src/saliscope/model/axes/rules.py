@@ -240,9 +240,13 @@ def indexed(call: Call) -> Result:
     steps = {b - a for a, b in pairwise(at)} or {1}
     axes = list(call.first.axes)
     axes[dim] = unknown([len(at)])[0]
-    if len(steps) != 1 or min(steps) < 1:
+    step = steps.pop() if len(steps) == 1 else 0
+    if step == 0:
         return call.first.having(axes), every(call, "all")
-    state, nowhere = places.cut(call.first, dim, at[0], len(at), steps.pop())
+    first, size = at[0], int(call.args[0].shape[dim])
+    first = first + size if first < 0 else first
+    whole = call.first if step > 0 else places.flipped(call.first, [dim])
+    state, nowhere = places.cut(whole, dim, first if step > 0 else size - 1 - first, len(at), abs(step))
     return state, every(call, "nowhere" if nowhere else "each")
 
 

@@ -46,13 +46,14 @@ RULES: Mapping[str, Rule] = {
     "cat": concatenated,
     "stack": stacked,
     "flip": alone(lambda s, c: places.flipped(s, c.integers("dims") or [])),
+    "rot90": alone(lambda s, c: places.turned(s, c.integer("k", 1), c.integers("dims") or [0, 1])),
     "roll": alone(lambda s, c: places.rolled(s, c.integers("shifts") or [], c.integers("dims") or [])),
     "unfold": alone(
         lambda s, c: places.sliding(s, c.integer("dimension"), c.integer("size"), c.integer("step", 1), c.out)
     ),
     "im2col": alone(lambda s, c: places.patches(s, c.args, c.out), "all"),
     **dict.fromkeys(
-        ("col2im", "as_strided", "gather", "scatter", "sort", "topk", "rot90", "grid_sampler_2d", "grid_sampler_3d"),
+        ("col2im", "as_strided", "gather", "scatter", "sort", "topk", "grid_sampler_2d", "grid_sampler_3d"),
         lambda c: (None, every(c, "all")),
     ),
     **dict.fromkeys(
@@ -91,9 +92,22 @@ def told(call: Call) -> Result:
     if rule is None or call.meets:
         return met(call)
     state, shares = rule(call)
-    if state is not None and len(state.axes) != call.out.ndim:
-        state = None
-    return state, shares
+    if state is None or len(state.axes) != call.out.ndim:
+        return None, shares
+    if call.name in SUMMING:
+        return state, shares
+    gone = {d for s in call.states if s is not None for d in s.dims()} - state.dims()
+    return state.losing(gone), shares
+
+
+#: Operations after which an axis of space may be gone for good: summed over, or one entry of it taken. A convolution
+#: sums over what lies in its channels, and says itself what it mixes.
+SUMMING = frozenset({
+    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "logsumexp", "norm", "nansum",
+    "linalg_vector_norm", "prod", "argmax", "argmin", "any", "all", "median", "mode", "select", "unbind", "convolution",
+    "_convolution", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d",
+})  # fmt: skip
 
 
 @cache
