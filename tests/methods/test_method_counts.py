@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
-from watching import largest, watch
+from watching import forget, largest, watch
 
 from saliscope.core.target import LogitTarget
 from saliscope.methods import METHODS
@@ -154,6 +154,8 @@ def test_batches_keep_within_the_memory_budget():
     watch(net)
     one = image(2)[0].numel() * 8 * GRAPH / 2**20
     with Network(net, FOURTEEN[:3]).opened() as model:
+        model.independence(image(2))  # what is learnt of a network is learnt once
+        forget()
         for name in ("integrated-gradients", "smoothgrad"):
             METHODS.make(name, memory_mb=3.5 * one).attribute(model, image(2), LogitTarget((0,), ("finding 0",)))
             assert largest() == 3

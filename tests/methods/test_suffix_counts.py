@@ -126,6 +126,8 @@ def test_batches_keep_within_the_memory_budget(name):
     net, x = SmallNet(2), image(2, batch=1)
     watch(net.last)
     with Network(net, LABELS).opened() as model:
+        model.independence(image(2))  # what is learnt of a network is learnt once
+        forget()
         suffix = model.suffix(x, "watched")
         one = (
             suffix.activation.numel() * 8 * suffix.growth / 2**20

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from saliscope.core.errors import TargetError
+from saliscope.core.errors import SaliscopeError, TargetError
 from saliscope.core.target_contract import Cropping, Holding, Indexed, Target
 
 if TYPE_CHECKING:
@@ -27,7 +27,18 @@ class CallableTarget:
 
     def scores(self, output: Tensor) -> Tensor:
         """Return (N, K) scores; raises TargetError if the function returns another shape."""
-        return _columns(self.function(output), len(output), self.labels)
+        try:
+            scores = self.function(output)
+        except SaliscopeError:
+            raise
+        except Exception as error:
+            raise TargetError(
+                f"a target function that raised {type(error).__name__} ({error}) on an output of shape "
+                f"{tuple(output.shape)}",
+                expected="a function from the output (N, ...) to scores (N,)",
+                do="Call it yourself on an output of this shape",
+            ) from error
+        return _columns(scores, len(output), self.labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,6 +77,13 @@ def on_grid(name: str, activation: Tensor, x: Tensor) -> Tensor:
             expected=f"{x.ndim} axes (N, C, *S), as the input has",
             do="Choose a layer before the pooling or flattening",
         )
+    # A method may have run several copies of each image.
+    if len(activation) % len(x):
+        raise MethodError(
+            f"layer {name!r} with an output of shape {tuple(activation.shape)} for {len(x)} images",
+            expected="one row for each image (N, C, *S')",
+            do="Let the reshape_transform keep the images apart, or give them one by one",
+        )
     return at_least_single(activation.detach())
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from saliscope.model.opened import OpenNetwork
 
 
+#: Bytes that a trial with several images may hold at once.
+ROOM = 4 * 2**30
+
+
 @dataclass(frozen=True)
 class Independence:
     """Whether images may run together, why not in words, and whether the network repeats its own output.
@@ -39,7 +43,11 @@ def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> 
     """
     one = x[:1].detach()
     far, near = beside(one), nearly(one)
-    several = torch.cat([far[0], near[0], one, one, near[1], far[1]])
+    room = ROOM // max(1, model.bytes_of_one(one))
+    if room < 3:
+        return Independence(together=False, reason="several of this size at once were not tried, for their memory")
+    several = torch.cat([far[0], near[0], one, one, near[1], far[1]] if room >= 6 else [far[0], one, near[1]])
+    middle = slice(2, 4) if len(several) == 6 else slice(1, 2)
     with torch.no_grad():
         alone = model.run_alone(one) if alone is None else alone
         model.counts.look_samples += len(several)
@@ -57,7 +65,7 @@ def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> 
                 reason=f"it gives an output of shape {tuple(together.shape)} for {len(several)} images",
                 bag=together.ndim == alone.ndim and len(together) == 1,
             )
-        rows = together[2:4]
+        rows = together[middle]
         if all(same(row[None], alone, one) for row in rows):
             return Independence(together=True, runs=seen.runs)
         if not same(model.run_alone(one), alone, one):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -151,8 +152,16 @@ class OpenNetwork:
         tried = self._seen().independence
         key = shape_key(x, self.network.output)
         if key not in tried:
+            survey = self.survey(x)
+            if alone is None and self._first_seen is not None and torch.equal(self._first_seen, x[:1]):
+                alone = survey.output
             tried[key] = independence(self, x, alone)
         return tried[key]
+
+    def bytes_of_one(self, x: Tensor) -> int:
+        """Return about how many bytes a run of one image of this shape (N, C, *S) holds at once, without a graph."""
+        largest = max(prod(run.shape) for run in self.runs(x))
+        return 4 * x.element_size() * max(largest, x[0].numel())
 
     def compare(self, x: Tensor, output: Tensor) -> None:
         """Learn from an output of x (N, ...) whether the network repeats what its survey gave, and remark if not."""

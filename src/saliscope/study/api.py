@@ -144,7 +144,7 @@ def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:
     """Return the network for each image of a bag that it answers for together, else the one for all."""
     from torch import Tensor
 
-    if not isinstance(x, Tensor) or x.ndim not in (4, 5) or not x.is_floating_point() or x.numel() == 0:
+    if not isinstance(x, Tensor) or _unusable(x):
         return x, [network]
     from saliscope.study.bags import in_bag, is_bag, unstacked
 
@@ -177,20 +177,37 @@ def _from_image(one: str | Path | MedicalImage, network: Network) -> Case:
 
 
 def _from_tensor(x: Tensor, spacing_mm: Sequence[float] | None) -> list[Case]:
-    if x.ndim not in (4, 5) or not x.is_floating_point() or x.numel() == 0:
+    if reason := _unusable(x):
         raise InputError(
             f"a tensor of shape {tuple(x.shape)} and type {x.dtype}",
             expected="floating (N, C, row, column) or (N, C, plane, row, column)",
-            do="Add the axis of the batch or of the channels: x[None]",
+            do=reason,
         )
     geometry = Geometry.of_picture(x.shape[2:], spacing_mm)
     cases = []
-    for n, one in enumerate(x.detach().cpu().float().numpy()):
+    for n, one in enumerate(x.detach().resolve_neg().cpu().float().numpy()):
         digest = hashlib.sha256(np.ascontiguousarray(one).tobytes()).hexdigest()
         note = "A tensor as the network sees it; shown from its lowest to its highest value."
         image = MedicalImage(one.copy(), _shown(one), geometry, "", "", digest, f"tensor-{n}", (note,))
         cases.append(Case(image, View(x[n : n + 1].detach(), geometry), Showing))
     return cases
+
+
+def _unusable(x: Tensor) -> str:
+    """Return what to do with a tensor that is no image as a network sees it; nothing for one that is."""
+    import torch
+
+    if x.is_nested or x.layout != torch.strided or x.is_quantized:
+        return "Give a plain tensor: x.to_dense(), x.dequantize(), or the images of a nested tensor one by one"
+    if x.is_meta:
+        return "Give a tensor with content: a meta tensor has none"
+    if x.is_complex():
+        return "Give real values, such as x.abs()"
+    if x.numel() == 0:
+        return "Give at least one image with at least one element"
+    if x.ndim not in (4, 5):
+        return "Add the axis of the batch or of the channels: x[None]"
+    return "" if x.is_floating_point() else "Give floating values as the network was taught with: x.float()"
 
 
 def _shown(values: Any) -> Any:

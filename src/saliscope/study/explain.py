@@ -101,7 +101,10 @@ def explained(
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
-                provenance = _provenance(case.image, network, a, label, one.at(n, k), (*notes, *stretched, *one.notes))
+                # A reason with a reservation must be seen beside the map.
+                why = (f"{a.layer}: {a.reason}.",) if "; " in (a.reason or "") else ()
+                all_notes = (*notes, *why, *stretched, *one.notes)
+                provenance = _provenance(case.image, network, a, label, one.at(n, k), all_notes)
                 own = values.pop(MAP)
                 plain = Explanation(
                     own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values

@@ -58,6 +58,16 @@ class Question:
         return settled.of(n) if settled is not self and isinstance(settled, Indexed) else settled
 
     def _settled(self, output: Tensor) -> Target:
+        asked = self.asked
+        several = asked if isinstance(asked, list | tuple) else [asked]
+        if not isinstance(asked, Target | PerImage) and not callable(asked):
+            for one in several:
+                if not isinstance(one, Word | Target):
+                    raise TargetError(
+                        f"a target of type {type(one).__name__} ({one!r})",
+                        expected="a label, an index, words such as 'top' or 'contrast:a/b', a Target, a function",
+                        do="Name what is to be explained; int(x) makes an index of a number",
+                    )
         if isinstance(self.asked, PerImage):
             if len(self.asked.targets) != len(output):
                 raise _not_one_each(len(self.asked.targets), len(output))
