@@ -207,7 +207,10 @@ def on_spot(values: np.ndarray, e: Explanation, centre: Tensor) -> bool:
     """Return whether values on a map's grid peak within one cell of the spot, or within S / 8 if that is more."""
     if np.ptp(values) == 0:
         return False
-    return bool(near(e, np.array(np.unravel_index(int(values.argmax()), values.shape)), centre.numpy()))
+    # A method of regions has one value all over a region: of the highest cells, the one in their middle.
+    highest = np.argwhere(values == values.max())
+    middle = highest[np.abs(highest - highest.mean(0)).sum(1).argmin()]
+    return bool(near(e, middle, centre.numpy()))
 
 
 def near(e: Explanation, cell: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -97,12 +97,12 @@ def cell(r: Mapping[str, Any] | None) -> str:
     """Return what came of one run."""
     if r is None:
         return ""
+    over = "T, one image: " if r["over"] else ""
     if r["letter"] in "RCT":
-        return r["letter"]
+        return over + r["letter"]
     gap = "" if r["gap"] is None else f" ({r['gap']:.1%})"
     trough = f", trough {r['troughs']}" if r["troughs"] > r["hits"] else ""
     flat = f", {r['flat']} flat" if r["flat"] and r["letter"] != "F" else ""
-    over = "T, one image: " if r["over"] else ""
     return f"{over}{r['letter']} {r['hits']}/{r['maps']}{trough}{gap}{flat}"
 
 

@@ -49,7 +49,7 @@ class ChannelsLast(nn.Module):
 
 
 class Tokens(nn.Module):
-    """A small vision transformer of 8 x 8 tokens beside one for the class; what is strongest in any of the former is answered for."""
+    """A small vision transformer of 8 x 8 tokens beside one for the class; the strongest of the former answer."""
 
     def __init__(self) -> None:
         super().__init__()
