@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test test-long check docs mutants gallery bench sweep zoo clean
+.PHONY: setup demo test test-long check docs mutants gallery bench sweep table zoo clean
 
 setup: .venv/.done
 
@@ -47,7 +47,7 @@ gallery: setup  ## every method on the same picture and volume: gallery-out/inde
 	@$(PYTHON) -m venv .venv-bench
 	@echo "Installing the peers into .venv-bench ..."
 	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' 'torch>=2.10,<2.14' 'torchvision==0.28.*' \
-	  captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 zennit==0.5.1 quantus==0.6.0 timm==1.0.31 einops==0.8.1
+	  captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 zennit==0.5.1 quantus==0.6.0 timm==1.0.31 einops==0.8.1 monai==1.6.1
 	@touch $@
 
 bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md, about 40 minutes
@@ -55,6 +55,9 @@ bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md,
 
 sweep: .venv-bench/.done  ## the layer that `auto` takes in each architecture of timm and torchvision: benchmarks/SWEEP.md
 	@.venv-bench/bin/python benchmarks/sweep.py --write
+
+table: .venv-bench/.done  ## every method on networks of timm, torchvision and MONAI: benchmarks/METHODS_BY_NETWORKS.md, about 15 minutes
+	@.venv-bench/bin/python benchmarks/methods_by_networks.py --write
 
 STAGES ?=
 ONLY ?=
