@@ -89,8 +89,7 @@ def explained(
     assert question.output is not None
     check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    ends = ending(question.output, network.kind)
-    notes = (*network.notes, *remarks, *((ACTIVATED.format(ends),) if ends else ()))
+    notes = _notes(network, question.output, remarks)
     # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
     explanations = []
@@ -101,16 +100,25 @@ def explained(
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
-                # A reason with a reservation must be seen beside the map.
-                why = (f"{a.layer}: {a.reason}.",) if "; " in (a.reason or "") else ()
-                all_notes = (*notes, *why, *stretched, *one.notes)
-                provenance = _provenance(case.image, network, a, label, one.at(n, k), all_notes)
+                said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
+                provenance = _provenance(case.image, network, a, label, one.at(n, k), said_of_it)
                 own = values.pop(MAP)
                 plain = Explanation(
                     own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values
                 )
                 explanations.append(replace(plain, presenter=case.presenter(case.image, case.view)))
     return explanations
+
+
+def _notes(network: Network, output: Tensor, remarks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what holds for every map of a network: what its card says, what its runs showed, how its output ends."""
+    ends = ending(output, network.kind)
+    return (*network.notes, *remarks, *((ACTIVATED.format(ends),) if ends else ()))
+
+
+def _reservation(a: Asking) -> tuple[str, ...]:
+    """Return the reason of a layer that has a reservation, which must be seen beside the map."""
+    return (f"{a.layer}: {a.reason}.",) if "; " in (a.reason or "") else ()
 
 
 @dataclass(frozen=True, eq=False)
