@@ -2,7 +2,7 @@
 
 Each is small, trains in a minute of one CPU, and knows one thing only, so that where its maps should peak is known.
 Every image holds a dark spot as well, elsewhere, and the labels are smoothed. Both were chosen after trials of the
-ConvNeXt, whose maps at its true last stage otherwise peaked no more often on the spot than by chance. They are a choice,
+ConvNeXt, whose maps at its true last stage otherwise peaked no more often on the spot than by chance. That is a choice,
 not a law: with other smoothing the same ViT's HiResCAM peaks on every spot instead of on none. So hits tell of how a
 network was taught as well as of a method, and no promise is judged by them.
 Needs timm, torchvision and MONAI.
