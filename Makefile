@@ -56,7 +56,7 @@ bench: .venv-bench/.done  ## side by side with the peers: benchmarks/RESULTS.md,
 sweep: .venv-bench/.done  ## the layer that `auto` takes in each architecture of timm and torchvision: benchmarks/SWEEP.md
 	@.venv-bench/bin/python benchmarks/sweep.py --write
 
-table: .venv-bench/.done  ## every method on networks of timm, torchvision and MONAI: benchmarks/METHODS_BY_NETWORKS.md, about 15 minutes
+table: .venv-bench/.done  ## every method on networks of timm, torchvision and MONAI: benchmarks/METHODS_BY_NETWORKS.md, about 20 minutes
 	@.venv-bench/bin/python benchmarks/methods_by_networks.py --write
 
 STAGES ?=
