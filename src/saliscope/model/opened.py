@@ -77,7 +77,8 @@ class OpenNetwork:
         ran more than once, gave no tensor, or whose places could not be followed.
         """
         apart = self.mixes(x)
-        grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT and placed}
+        run = x[:1] if apart else x
+        grids = {layer: self.grid(run, layer) for layer in layers if layer != INPUT and placed}
         if apart:
             return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
         return self._probe(x, layers, grids)

@@ -60,7 +60,7 @@ class Question:
     def _settled(self, output: Tensor) -> Target:
         asked = self.asked
         several = asked if isinstance(asked, list | tuple) else [asked]
-        if not isinstance(asked, Target | PerImage) and not callable(asked):
+        if not isinstance(asked, PerImage) and not isinstance(asked, Target) and not callable(asked):
             for one in several:
                 if not isinstance(one, Word | Target):
                     raise TargetError(
