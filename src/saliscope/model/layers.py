@@ -196,8 +196,8 @@ def _reason(best: LayerRun, *, around: bool) -> str:
         reason += "; other ways lead around it, and what passes there is not in the map"
     if best.depth < SHALLOW:
         reason += (
-            f"; only {100 * best.depth:.0f} % of the operations come before it: later layers keep no grid, so that a "
-            "map of it shows little of what the network does"
+            f"; only {100 * best.depth:.0f} % of the operations come before it, and no later layer keeps a grid on "
+            "which the output depends: a map of it shows little of what the network does"
         )
     return reason
 
