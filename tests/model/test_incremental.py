@@ -1,6 +1,7 @@
 """Windows run by regions give what full runs give, whatever the network does."""
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -278,3 +279,43 @@ def test_scales_of_either_sign_fold_through_a_rectifier():
     assert len(graph.steps) < 9, "the norm is not folded"
     found, right, _, _ = by_regions(net, x, 3, 2)
     agree(found, right)
+
+
+class Waits(nn.Module):
+    """A network that is shared by threads: its forward lets another thread run before it goes on."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+        self.conv = nn.Conv2d(1, 1, 3).double()
+        self.between = lambda: None
+
+    def __deepcopy__(self, memo):
+        other = Waits()
+        other.scale, other.conv, other.between = self.scale, self.conv, self.between
+        return other
+
+    def forward(self, x):
+        self.between()
+        return self.conv(x * self.scale).mean((2, 3))
+
+
+def test_a_network_that_another_thread_runs_while_one_is_traced_gives_tensors():
+    """torch.fx takes the place of `nn.Module.__call__` and `__getattr__` in the whole process."""
+    net, x = Waits(), image(2, batch=1)[:, :1]
+    expected, got = net(x), []
+
+    def run():
+        net.between = lambda: None
+        got.append(net(x))
+
+    def meanwhile():
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+
+    net.between = meanwhile
+    graph = traced(net)
+    assert torch.equal(got[0], expected)
+    *_, (_, output) = graph.values(x)
+    assert torch.equal(output, expected)

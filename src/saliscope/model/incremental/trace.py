@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from saliscope.model.incremental.known import rule_of
 
 #: How many modules that cannot be traced may be kept as they are, each run on whole maps.
 OPAQUE = 32
+#: torch.fx takes the place of `nn.Module.__call__` for the whole process while it traces: one trace at a time.
+TRACING = threading.Lock()
 INPLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
            operator.itruediv: operator.truediv}  # fmt: skip
 
@@ -35,16 +38,27 @@ def traced(module: nn.Module) -> Graph | str:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps modules that cannot be traced as they are, and remembers where tracing failed."""
+    """Keeps modules that cannot be traced as they are, and remembers where tracing failed.
+
+    Networks that other threads run meanwhile come through here too; they get what they would get without it.
+    """
 
     def __init__(self, opaque: set[str]) -> None:
         super().__init__()
         self.opaque, self.failed = opaque, ""
+        self.thread = threading.get_ident()
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name in self.opaque or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
@@ -60,7 +74,8 @@ def _fx_graph(own: nn.Module) -> fx.Graph:
     while True:
         tracer = _Tracer(opaque)
         try:
-            return tracer.trace(own, concrete_args=defaults or None)
+            with TRACING:
+                return tracer.trace(own, concrete_args=defaults or None)
         except Exception:
             if not tracer.failed or tracer.failed in opaque or len(opaque) == OPAQUE:
                 raise
