@@ -58,6 +58,8 @@ def test_any_image_and_any_score_counts_and_methods_without_a_limit_promise_noth
     gaps = torch.tensor([[0.0, 0.01], [0.0, 0.2]])
     with pytest.raises(MethodError, match="image 1, score 1"):
         check_promise("one", Missing(), {"sum_relative_gap": gaps})
+    with pytest.raises(MethodError, match=r"10\.0%\. It draws at random\. Use another method, such as gradient or occ"):
+        check_promise("one", Missing(), {"sum_relative_gap": gaps}, ["It draws at random."])
     check_promise("one", Missing(), {"sum_gap": gaps})
     check_promise("one", Gradient(), {"sum_relative_gap": gaps})
 
@@ -70,6 +72,30 @@ def test_methods_that_promise_a_sum_have_a_limit_and_hold_it(name):
     for bad in (0.0, -1.0, float("nan")):
         with pytest.raises(MethodError, match="gap_limit"):
             replace(method, gap_limit=bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("blur-ig", "`max_steps`"), ("idgi", "`steps`"), ("integrated-gradients", "`steps`")]
+)
+def test_what_to_do_names_a_field_that_the_method_has(name, field):
+    gaps = {"sum_relative_gap": torch.ones(1, 1)}
+    with pytest.raises(MethodError, match=f"or a larger {field}; a larger `gap_limit`"):
+        check_promise(name, METHODS.make(name), gaps)
+    with pytest.raises(MethodError, match="such as gradient or occlusion; a larger `gap_limit`"):
+        check_promise("full-grad", METHODS.make("full-grad"), gaps)
+
+
+def test_a_refused_map_of_a_network_that_draws_at_random_names_the_cause():
+    class Draws(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x):
+            return self.inner(x) * torch.randn(1)
+
+    with pytest.raises(MethodError, match="output twice.*Use another"):
+        saliscope.explain(torch.randn(1, 1, 12, 12), Draws(), "integrated-gradients", 1)
 
 
 def test_full_grad_of_a_norm_that_depends_on_the_image_is_refused():

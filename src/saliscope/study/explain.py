@@ -24,7 +24,7 @@ from saliscope.core.provenance import Provenance
 from saliscope.methods.kernel import kernel_maps
 from saliscope.model.layers import LayerRun, cells_of
 from saliscope.model.network import Network
-from saliscope.model.opened import OpenNetwork
+from saliscope.model.opened import DRAWS, OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
 from saliscope.model.view import described as steps_described
@@ -175,7 +175,7 @@ def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, giv
     measured = {which: given[which] for which in measures}
     if isinstance(method, Diagnosing):
         measured |= method.diagnose(model, x, question, maps[MAP])
-    check_promise(name, method, measured)
+    check_promise(name, method, measured, [r for r in model.remarks if r == DRAWS])
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
     return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))
 
