@@ -94,7 +94,7 @@ def test_a_refused_map_of_a_network_that_draws_at_random_names_the_cause():
         def forward(self, x):
             return self.inner(x) * torch.randn(1)
 
-    with pytest.raises(MethodError, match="output twice.*Use another"):
+    with pytest.raises(MethodError, match=r"output twice.*Use another"):
         saliscope.explain(torch.randn(1, 1, 12, 12), Draws(), "integrated-gradients", 1)
 
 

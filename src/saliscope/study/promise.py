@@ -35,16 +35,14 @@ def check_promise(name: str, method: Method, measured: Mapping[str, Tensor], cau
         n, k = (int(i) for i in above.nonzero()[0])
         worst = gaps.nan_to_num(nan=float("inf")).max()
         told = "no number" if gaps.isnan().any() else f"{float(worst):.1%}"
+        advice = (
+            f"Use another method, such as gradient or occlusion{_more(method)}; a larger `gap_limit` gives the map all "
+            "the same, with its gap in the record"
+        )
         raise MethodError(
             f"a map of {name} whose sum misses what is promised by {told} ({key}; first of image {n}, score {k})",
             expected=f"at most gap_limit={limit:g}, that is {limit:.1%}",
-            do=" ".join(
-                (
-                    *causes,
-                    f"Use another method, such as gradient or occlusion{_more(method)}; a larger "
-                    "`gap_limit` gives the map all the same, with its gap in the record",
-                )
-            ),
+            do=" ".join((*causes, advice)),
         )
 
 
