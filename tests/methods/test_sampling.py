@@ -31,8 +31,8 @@ class Curved(nn.Module):
         self.watched.weight = nn.Parameter(torch.randn(shape, generator=generator) / 3)
         self.watched.bias = nn.Parameter(torch.randn(5, generator=generator) / 3)
         self.inner = nn.Parameter(torch.randn(5 * 8**axes, 6, generator=generator) / 8 ** (axes / 2))
-        # So that the denominator of Grad-CAM++, which is as steep as the score, keeps away from zero.
-        self.outer = nn.Parameter(torch.randn(6, 3, generator=generator) / 20)
+        # So that the denominator of Grad-CAM++, which has the score times the sum of activations, keeps away from zero.
+        self.outer = nn.Parameter(torch.randn(6, 3, generator=generator) / (20 * 64 ** (axes - 2)))
         self.double()
 
     def forward(self, x):
