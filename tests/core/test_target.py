@@ -43,7 +43,7 @@ def test_words_become_indices() -> None:
     assert choose(["malignant", 0], LABELS, "multi-class").indices == (2, 0)
     assert choose(["1"], LABELS, "multi-class").labels == ("benign",)
     assert choose(["all"], LABELS, "multi-class").indices == (0, 1, 2)
-    assert choose(["top", "benign"], LABELS, "multi-class", [1]).indices == (1,)
+    assert choose(["top", "benign"], LABELS, "multi-class", 1).indices == (1,)
     with pytest.raises(TargetError, match="Did you mean 'malignant'"):
         choose(["malignent"], LABELS, "multi-class")
     with pytest.raises(TargetError, match="0 to 2"):

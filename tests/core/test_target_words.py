@@ -36,7 +36,7 @@ def test_contrasts():
     assert choose(["contrast:normal"], LABELS, "multi-class").labels == ("normal against the mean of the others",)
     binary = choose(["contrast:yes"], ("no", "yes"), "binary")
     assert binary == ContrastTarget(1, (0,), "yes", "no", "binary")
-    assert choose(["contrast:top/0"], LABELS, "multi-class", [2]).index == 2
+    assert choose(["contrast:top/0"], LABELS, "multi-class", 2).index == 2
 
 
 def test_labels_may_hold_the_signs_of_the_grammar():
@@ -48,7 +48,7 @@ def test_labels_may_hold_the_signs_of_the_grammar():
 
 
 def test_several_words_keep_their_order_and_come_once():
-    found = choose(["all", "probability:normal", 0, "contrast:top/normal", "probability:0"], LABELS, "multi-class", [1])
+    found = choose(["all", "probability:normal", 0, "contrast:top/normal", "probability:0"], LABELS, "multi-class", 1)
     assert isinstance(found, Together)
     assert found.targets == (
         LogitTarget((0, 1, 2, 3), LABELS),

@@ -18,10 +18,10 @@ from torch import nn
 from saliscope.core.errors import CardError, ModelError, WeightsError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
+from saliscope.core.prediction import around
 from saliscope.model.adapters.conventions import from_timm, from_torchvision, view_of_timm, view_of_torchvision
 from saliscope.model.adapters.xrv import chest_view, from_xrv
 from saliscope.model.load import build, load
-from saliscope.model.said import around
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

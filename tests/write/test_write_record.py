@@ -59,7 +59,8 @@ def test_the_record_holds_all_that_makes_the_map_again():
     assert record["method"]["name"] == "grad-cam"
     assert record["method"]["fields"] == {"layer": "auto", "sizes": [1, 2]}
     assert record["layer"] == {"name": "features.norm5", "reason": "the last"}
-    assert record["prediction"]["thresholds"] == [None, 0.5]
+    assert record["prediction"]["thresholds"] == [0.5, 0.5], "of two classes that exclude each other"
+    assert record["prediction"]["called"] == ["malignant"]
     assert record["prediction"]["logits"][1] == 0.333333333
     assert record["map"]["native_grid"]["shape"] == [2, 3]
     assert record["map"]["grid"]["unit"] == "px"

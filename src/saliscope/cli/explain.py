@@ -27,7 +27,8 @@ Targets = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Labels or indices, 'top', or 'all'; or probability:LABEL, contrast:LABEL (against the others), "
+        help="Labels or indices, 'top' (what the model calls), 'called' (all that it calls) or 'all'; or "
+        "probability:LABEL, contrast:LABEL (against the others), "
         "contrast:LABEL/OTHER, minus:LABEL; of a segmentation also component:LABEL (the largest), "
         "component:LABEL@ROW/COLUMN, point:LABEL@ROW/COLUMN, of a volume PLANE/ROW/COLUMN, in elements of the view.",
     ),

@@ -1,4 +1,4 @@
-"""The words for targets: "pneumonia", 3, "top", "all", "contrast:pneumonia/normal", "point:kidney@40/52"."""
+"""The words for targets: "pneumonia", 3, "top", "called", "all", "contrast:pneumonia/normal", "point:kidney@40/52"."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ Sort = Literal["probability", "contrast", "minus", "component", "point"]
 SORTS: tuple[str, ...] = get_args(Sort)
 #: The grammar, for help and errors.
 GRAMMAR = (
-    "a label, an index, 'top' or 'all', by itself or in probability:LABEL, contrast:LABEL (against the mean of the "
-    "others), contrast:LABEL/OTHER, minus:LABEL, component:LABEL (the largest), component:LABEL@ROW/COLUMN, "
+    "a label, an index, 'top' (what the model calls), 'called' (all that it calls) or 'all', by itself or in "
+    "probability:LABEL, contrast:LABEL (against the mean of the others), contrast:LABEL/OTHER, minus:LABEL, "
+    "component:LABEL (the largest), component:LABEL@ROW/COLUMN, "
     "point:LABEL@ROW/COLUMN (of a volume PLANE/ROW/COLUMN)"
 )
 
 
 @dataclass(frozen=True)
 class _Known:
-    """The labels of a network, the kind of its output, and which classes are the strongest."""
+    """The labels of a network, the kind of its output, the label of "top", and those of "called"."""
 
     labels: tuple[str, ...]
     kind: OutputKind
-    top: tuple[int, ...]
+    top: int
+    called: tuple[int, ...]
 
     def indices(self, word: str | int) -> list[int]:
-        """Return the classes of a label, an index, "top" or "all"; raises TargetError for another word."""
+        """Return the classes of a label, an index, "top", "called" or "all"; raises TargetError for another word."""
         if isinstance(word, str) and word in self.labels:
             return [self.labels.index(word)]
         if word == "all":
             return list(range(len(self.labels)))
         if word == "top":
-            return list(self.top)
+            return [self.top]
+        if word == "called":
+            return list(self.called)
         try:
             index = int(word)
         except ValueError:
@@ -54,16 +58,23 @@ class _Known:
 
     def names(self, word: str | int) -> bool:
         """Return whether a word stands for one class or more."""
-        return word in self.labels or word in ("top", "all") or str(word).isdecimal()
+        return word in self.labels or word in ("top", "called", "all") or str(word).isdecimal()
 
 
-def choose(wanted: Sequence[str | int], labels: Sequence[str], kind: OutputKind, top: Sequence[int] = (0,)) -> Target:
-    """Return the target for words: labels, indices, "top" (the strongest class), "all", or one of the sorts.
+def choose(
+    wanted: Sequence[str | int],
+    labels: Sequence[str],
+    kind: OutputKind,
+    top: int = 0,
+    called: Sequence[int] = (),
+) -> Target:
+    """Return the target for words: labels, indices, "top", "called", "all", or one of the sorts.
 
-    Columns come in the order of the words, each once. A word that is a label means that label, whatever it looks
-    like. Raises TargetError for a word, a name or an index that does not fit the network.
+    `top` is the label that the network calls before others, `called` are all that it calls; where that is none,
+    "called" is what "top" is. Columns come in the order of the words, each once. A word that is a label means that
+    label, whatever it looks like. Raises TargetError for a word, a name or an index that does not fit the network.
     """
-    known = _Known(tuple(labels), kind, tuple(top))
+    known = _Known(tuple(labels), kind, top, tuple(called) or (top,))
     parts: list[Target | int] = []
     for word in wanted:
         sort, colon, rest = str(word).partition(":")

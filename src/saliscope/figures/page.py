@@ -202,7 +202,7 @@ def _prediction(prediction: Prediction, explained: set[str]) -> dict[str, Any]:
     for i in sorted(kept):
         label = prediction.labels[i]
         p = prediction.probabilities[i] if prediction.probabilities else None
-        limit = prediction.thresholds[i]
+        limit = prediction.limits[i]
         side = "" if p is None or limit is None else "at or above" if p >= limit else "below"
         rows.append(
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from saliscope.core.prediction import Prediction
+from saliscope.core.prediction import Prediction, around
 from saliscope.core.target import LogitTarget, OutputKind
 
 if TYPE_CHECKING:
@@ -28,13 +28,6 @@ def predictions_of(
             own = tuple(None if t is None else around(p, t) for p, t in zip(share, thresholds, strict=True))
         said.append(Prediction(labels, _floats(row), share, kind, thresholds, own))
     return said
-
-
-def around(probability: float, threshold: float) -> float:
-    """Return a probability on a scale where the operating threshold is 0.5, linear on either side (cohen2022)."""
-    if probability < threshold:
-        return probability / (2 * threshold)
-    return 1 - (1 - probability) / (2 * (1 - threshold)) if threshold < 1 else 0.5
 
 
 def _probabilities(output: Tensor, logits: Tensor, kind: OutputKind) -> Tensor | None:

@@ -50,7 +50,8 @@ def explain(
 
     `x` is a path, a MedicalImage or a list of these, or a tensor (N, C, *S) that is already as the network expects it,
     whose spacing is unknown unless given. `model` is any module, a Network, or the name or path of a model card.
-    `target` is a label, an index, "top", "all", one of the sorts of `saliscope explain --help` such as
+    `target` is a label, an index, "top" (what the model calls, by its operating thresholds where there are any),
+    "called" (all that it calls), "all", one of the sorts of `saliscope explain --help` such as
     "contrast:malignant/benign", any object of `saliscope.core.target`, a list of these, or a function from the output
     to scores (N,). `layer` is a dotted name; None takes the card's, or the last spatial one. The rest describes a
     bare module: its labels, the kind of its output, its view, and where its logits are if it returns several things.

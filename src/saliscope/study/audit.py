@@ -130,11 +130,11 @@ def audit(
 def targets_of(words: Sequence[str], network: Network) -> tuple[str, ...]:
     """Return the targets to audit by their labels: an audit is of one question, so there is none of "top".
 
-    Raises TargetError for "top", and for "all" of a network without labels.
+    Raises TargetError for "top" and "called", and for "all" of a network without labels.
     """
     found: list[str] = []
     for word in words:
-        if "top" in plain_words(word):
+        if any(part in ("top", "called") for part in plain_words(word)):
             raise TargetError(
                 f"the target {word!r} of an audit",
                 expected="one question for all images",

@@ -157,7 +157,7 @@ def word_of(label: str, asked: Sequence[str], network: Network) -> str:
     """Return the word that asked for what a map is called: "contrast:a/b" for "a against b"; a label is its own."""
     if label in network.labels:
         return label
-    several = ("top", "all")
+    several = ("top", "called", "all")
     return next(
         (w for w in asked if w not in several and choose([w], network.labels, network.kind).labels == (label,)), label
     )

@@ -89,7 +89,7 @@ def explained(
     assert question.output is not None
     check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
-    notes = _notes(network, question.output, remarks)
+    notes = _notes(network, question.output, (*question.notes, *remarks))
     # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
     explanations = []

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import TargetError
+from saliscope.core.prediction import Prediction
 from saliscope.core.target import CallableTarget, Holding, Indexed, PerImage, Target, Together, choose
 from saliscope.core.target_words import plain_words
 from saliscope.model.network import Network
@@ -23,12 +24,13 @@ Asked = Word | Target | Callable[["Tensor"], "Tensor"] | Sequence[Word | Target]
 class Question:
     """A target that settles on the first output it scores, so that asking for "top" costs no run of its own.
 
-    Keeps that output, from which the prediction is read.
+    Keeps that output, from which the prediction is read; `notes` say which label "top" took, where it had a choice.
     """
 
     asked: Asked
     network: Network
     output: Tensor | None = None
+    notes: tuple[str, ...] = ()
     _target: Target | None = field(default=None, repr=False)
 
     @property
@@ -84,25 +86,39 @@ class Question:
             found = [self._of([one], output) if isinstance(one, Word) else one for one in asked]
             return found[0] if len(found) == 1 else Together(tuple(found))
         labels = self.network.labels_for(output)
-        return choose(words, labels, self.network.kind, [self._top(output)])
+        if not any(asks_for_top(word) for word in words):
+            return choose(words, labels, self.network.kind)
+        prediction = self.network.predictions(output)[0]
+        self.notes = (*self.notes, *_of_choice(prediction))
+        return choose(words, labels, self.network.kind, prediction.top, prediction.called)
 
-    def _top(self, output: Tensor) -> int:
-        said = self.network.predictions(output)[0]
-        if said.kind == "segmentation" and said.probabilities is not None:
-            # The background fills most of an image: the strongest class is the largest one that is not it.
-            shares = said.probabilities[1:] or said.probabilities
-            return len(said.labels) - len(shares) + max(range(len(shares)), key=shares.__getitem__)
-        return max(range(len(said.logits)), key=said.logits.__getitem__)
+
+def _of_choice(prediction: Prediction) -> list[str]:
+    """Return in a sentence which label "top" took, where the network calls several or none."""
+    name, called = prediction.labels[prediction.top], prediction.called
+    if prediction.kind == "segmentation" and not called:
+        return [f"Nothing but {name} is predicted anywhere: that is what 'top' took."]
+    if not called:
+        return [f"The model calls no label; 'top' took {name}, the nearest to its threshold."]
+    if len(called) < 2:
+        return []
+    by = "predicted in the most of the image" if prediction.kind == "segmentation" else "furthest above its threshold"
+    others = ", ".join(prediction.labels[i] for i in called[1:])
+    return [
+        f"The model calls {len(called)} labels; 'top' took {name}, {by}. 'called' explains the others too: {others}."
+    ]
 
 
 def asks_for_top(asked: Asked) -> bool:
     """Return whether the answer to what was asked may differ between the images of a batch."""
-    return any("top" in plain_words(word) for word in words_of(asked))
+    return any(word in ("top", "called") for asked_for in words_of(asked) for word in plain_words(asked_for))
 
 
 def asks_for_several(asked: Asked) -> bool:
     """Return whether what was asked has the form of several questions, so that a list is the answer."""
-    return isinstance(asked, list | tuple) or any("all" in plain_words(word)[:2] for word in words_of(asked))
+    return isinstance(asked, list | tuple) or any(
+        word in ("all", "called") for asked_for in words_of(asked) for word in plain_words(asked_for)[:2]
+    )
 
 
 def shared_out(asked: Asked, counts: Sequence[int]) -> list[Asked]:

@@ -42,6 +42,8 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
         "target": explanation.target,
         "prediction": {
             **dataclasses.asdict(prediction),
+            "thresholds": prediction.limits,
+            "called": [prediction.labels[i] for i in prediction.called] if prediction.labels else [],
             "sentence": prediction.sentence(explanation.target),
         },
         "method": {

@@ -11,10 +11,7 @@ QUESTION = "Does the model call what the map explains?"
 
 
 def prediction_worth_explaining(prediction: Prediction, label: str, limits: Limits = LIMITS) -> CheckResult:
-    """Return whether the label is called at its operating threshold, 0.5 where none is known (a convention).
-
-    Classes that exclude each other are called when they are the strongest.
-    """
+    """Return whether the label is called, as `Prediction.called` has it, and whether narrowly so."""
     outcome: Outcome = "not-applicable"
     sentence = wording.say("not-applicable", why="the target is no label with a probability")
     source = ""
@@ -24,17 +21,20 @@ def prediction_worth_explaining(prediction: Prediction, label: str, limits: Limi
         and prediction.kind not in ("segmentation", "regression")
     ):
         i = prediction.labels.index(label)
-        p, known = prediction.probabilities[i], prediction.thresholds[i] if prediction.thresholds else None
-        limit = 0.5 if known is None else known
-        source = "the operating threshold of the model's card" if known is not None else "0.5, a convention"
-        called = p >= limit
-        rule = f"operating threshold {limit:.2f}" if known is not None else "0.50 taken, as no threshold is known"
-        if prediction.kind == "multi-class" and known is None:
-            called, source = prediction.strongest == i, "the strongest class"
-            limit = (
-                max(q for j, q in enumerate(prediction.probabilities) if j != i) if len(prediction.labels) > 1 else 0
-            )
+        p, known = prediction.probabilities[i], prediction.limits[i]
+        called = i in prediction.called
+        if known is not None:
+            limit, source = known, "the operating threshold of the model's card"
+            rule = f"operating threshold {limit:.2f}"
+        elif prediction.kind in ("multi-label", "binary"):
+            limit, source, rule = 0.5, "0.5, a convention", "0.50 taken, as no threshold is known"
+        else:
+            others = [q for j, q in enumerate(prediction.probabilities) if j != i]
+            limit, source = max(others, default=0.0), "the strongest class"
             rule = f"the strongest other label has {limit:.2f}"
+            beyond = next((j for j in prediction.called if prediction.limits[j] is not None), None)
+            if beyond is not None:
+                rule = f"{prediction.labels[beyond]} is at or above its operating threshold"
         outcome = "supports" if called else "against"
         if abs(p - limit) < limits.near_threshold * min(1.0, 2 * max(limit, 1e-9)) and called:
             outcome = "unclear"

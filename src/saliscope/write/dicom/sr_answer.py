@@ -117,7 +117,7 @@ def _limits(prediction: Prediction, i: int) -> list[Any]:
     """Return what a probability is to be read against: its operating threshold, and the network's own scale."""
     if prediction.probabilities is None or prediction.kind == "segmentation":
         return []
-    limit = prediction.thresholds[i] if prediction.thresholds else None
+    limit = prediction.limits[i]
     own = prediction.rescaled[i] if prediction.rescaled else None
     said = [(name, value) for name, value in (("threshold", limit), ("own-scale", own)) if value is not None]
     return [number(name, value, "one", "HAS PROPERTIES") for name, value in said if math.isfinite(value)]
