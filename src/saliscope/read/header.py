@@ -65,7 +65,7 @@ class Pixels:
 
 
 def open_dicom(
-    source: bytes | Path, label: str, limits: Limits, tags: Sequence[str] | None = None
+    source: bytes | Path, label: str, limits: Limits, tags: Sequence[str | int] | None = None
 ) -> tuple[Dataset, list[str]]:
     """Return the data set of these bytes or this file and what had to be assumed; with tags, only those, no pixels.
 
