@@ -80,7 +80,7 @@ def open_dicom(
         file.seek(0)
         _check_deflated(file, label, limits)
         file.seek(0)
-        wanted = None if tags is None else list(tags)
+        wanted: Any = None if tags is None else list(tags)
         ds = dcmread(file, force=bare, stop_before_pixels=tags is not None, specific_tags=wanted)
         if not ds.file_meta.get("TransferSyntaxUID"):
             ds.file_meta.TransferSyntaxUID = UID(_guessed_syntax(ds))

@@ -109,9 +109,7 @@ def _grey_or_rgb(image: Image) -> Image:
     return image.getchannel(0) if same else image
 
 
-def _display(
-    array: Array, values: npt.NDArray[np.float32], padding: Any
-) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def _display(array: Array, values: npt.NDArray[np.float32], padding: Any) -> tuple[npt.NDArray[np.uint8], list[str]]:
     if array.dtype == np.uint8:
         return array.copy(), []
     if len(values) == 3:

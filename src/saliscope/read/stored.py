@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import BytesIO
 from math import ceil
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _INTERVAL = re.compile(rb"\xff\xdd\x00\x04(?!\x00\x00)")
 
 
-def opened(data: bytes, formats: Sequence[str]) -> Image:
+def opened(data: bytes, formats: tuple[str, ...]) -> Image:
     """Return a picture with its header read and no pixels, however large it says it is."""
     from PIL import Image
 

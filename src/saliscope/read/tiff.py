@@ -6,7 +6,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 from io import BytesIO
-from math import ceil, prod
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def _refuse_kinds(tiff: Any, page: Any, label: str) -> None:
     if (colour or page.photometric == _WHITE_IS_ZERO) and kind not in "bu":
         what = "colour" if colour else "white-is-zero values"
         raise _unread(f"{label}: a TIFF of {what} in {page.dtype}, whose range the file does not give")
-    if colour and bits == 1 or page.photometric == _PALETTE and bits != 8:
+    if colour and bits != 8 and (bits == 1 or page.photometric != _RGB):
         raise _unread(f"{label}: a TIFF of colour in {bits} bits")
     extra = tuple(int(e) for e in page.extrasamples)
     plain = page.samplesperpixel - len(extra)
@@ -121,8 +121,7 @@ def _plane(page: Any, data: bytes, label: str, notes: list[str]) -> Array:
     if page.photometric == _PALETTE:
         table = np.asarray(page.colormap)
         deep = table if table.max() < 256 else table >> 8  # some writers leave eight bits in the table
-        samples = _grey_if_equal(deep.astype(np.uint8)[:, samples[0]])
-        return samples
+        return _grey_if_equal(deep.astype(np.uint8)[:, samples[0]])
     if page.photometric == _WHITE_IS_ZERO:
         grey = samples[:1]
         samples = np.concatenate([~grey if grey.dtype == bool else full - grey, samples[1:]])
@@ -154,7 +153,8 @@ def _decoded(page: Any, data: bytes, label: str) -> Array:
 
 def _undone(page: Any) -> bool:
     """Return whether tifffile takes back the differences between neighbours that were stored, without more packages."""
-    return page.predictor == 1 or page.predictor == 2 and (page.dtype.kind != "f" or page.dtype.isnative)
+    whole = page.dtype.kind != "f" or page.dtype.isnative
+    return bool(page.predictor == 1 or (page.predictor == 2 and whole))
 
 
 def _by_pillow(page: Any, data: bytes, label: str) -> Array:
@@ -200,21 +200,20 @@ def _check_stored(page: Any, data: bytes, label: str) -> None:
     """Raise UnreadableFile when the strips or tiles do not hold all that the tags promise, before any is decoded."""
     needs = _needed(page)
     offsets, counts = page.dataoffsets, page.databytecounts
-    held = [
-        (o, c) for o, c in zip(offsets, counts, strict=False) if 0 < o <= len(data) and 0 < c <= len(data) - o
-    ]
-    compression = int(page.compression)
-    promised = sum(needs)
-    most = _MOST.get(compression)
-    short = len(held) < len(needs) or len(held) != len(offsets) or most is not None and promised > most * len(data)
+    held = [(o, c) for o, c in zip(offsets, counts, strict=False) if 0 < o <= len(data) and 0 < c <= len(data) - o]
+    compression, promised = int(page.compression), sum(needs)
+    short = len(held) < len(needs) or len(held) != len(offsets)
+    short = short or promised > _MOST.get(compression, promised) * len(data)
+    parts = list(zip(needs, held, strict=False))
     if not short and compression == _NONE:
-        short = any(c < n for n, (_, c) in zip(needs, held, strict=False))
+        short = any(c < n for n, (_, c) in parts)
     if not short and compression == _JPEG:
-        rows = [page.tilelength if page.is_tiled else _rows(page, i) for i in range(len(held))]
-        short = any((size_of(data[o : o + c]) or (0, 0))[0] < r for r, (o, c) in zip(rows, held, strict=True))
+        rows = [page.tilelength if page.is_tiled else _rows(page, i) for i in range(len(parts))]
+        sizes = [size_of(data[o : o + c]) or (0, 0, 0) for _, (o, c) in parts]
+        short = any(size[0] < r for size, r in zip(sizes, rows, strict=True))
     if not short and compression in (_LZMA, *_DEFLATE):
         with Guard(label, "inflating it"):
-            short = any(_inflates_to(data[o : o + c], n, compression) < n for n, (o, c) in zip(needs, held, strict=False))
+            short = any(_inflates_to(data[o : o + c], n, compression) < n for n, (o, c) in parts)
     if short:
         raise UnreadableFile(
             f"{label}: the tags promise {promised:,} bytes of pixels in {len(needs)} part(s), and the file holds less",

@@ -37,11 +37,12 @@ def scale_of(tiff: Any, page: Any, count: int) -> Scale | None:
     turned = page.tags.get(_ORIENTATION)
     if turned is not None and turned.value in _TURNED:
         return None
-    if tiff.is_imagej:
-        return _imagej(tiff.imagej_metadata or {}, page, count)
-    if tiff.is_ome:
-        return _ome(tiff.ome_metadata, page, count)
-    return None
+    try:
+        if tiff.is_imagej:
+            return _imagej(tiff.imagej_metadata or {}, page, count)
+        return _ome(tiff.ome_metadata, page, count) if tiff.is_ome else None
+    except Exception:  # noqa: BLE001 - a description that is broken gives no lengths, and the pixels are there
+        return None
 
 
 def _imagej(said: Mapping[str, Any], page: Any, count: int) -> Scale | None:
@@ -71,7 +72,9 @@ def _ome(xml: str, page: Any, count: int) -> Scale | None:
         for a in "ZYX"
     ]
     whole = count > 1 and pixels.get("SizeZ") == count and pixels.get("SizeT") == 1
-    return _scale(lengths, count if whole and pixels.get("SizeC") == page.samplesperpixel and _in_order(pixels) else 0, "OME")
+    return _scale(
+        lengths, count if whole and pixels.get("SizeC") == page.samplesperpixel and _in_order(pixels) else 0, "OME"
+    )
 
 
 def _in_order(pixels: Mapping[str, Any]) -> bool:
