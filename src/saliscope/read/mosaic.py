@@ -78,15 +78,12 @@ def unfolded(ds: Dataset, header: Dataset, facts: Pixels, modality: str, label: 
         counts = {c for c in (_count_element(ds), _whole_number(private.get("NumberOfImagesInMosaic"))) if c}
     count = counts.pop() if len(counts) == 1 else 0
     if count < 2:
-        raise _unknown(
-            label, "how many slices it holds" if not counts else "its number of slices, of which it gives two"
-        )
+        raise _unknown(label, "how many slices it holds, or not the same in two places")
     limits.check_slices(count, label)
     across = ceil(sqrt(count))
     if facts.rows % across or facts.columns % across:
-        raise _unknown(
-            label, f"its tiles: {facts.rows} x {facts.columns} pixels are not {across} x {across} of one size"
-        )
+        said = f"{facts.rows} x {facts.columns} pixels are not {across} x {across} of one size"
+        raise _unknown(label, f"how its {count} tiles lie: {said}")
     tile = replace(facts, rows=facts.rows // across, columns=facts.columns // across)
     plane, (spacing, notes) = plane_of(header), spacing_of(header, modality)
     between = numbers_of(ds, "SpacingBetweenSlices") or 0.0
@@ -97,14 +94,8 @@ def unfolded(ds: Dataset, header: Dataset, facts: Pixels, modality: str, label: 
     sign = _direction(private, plane)
     if not sign:
         raise _unknown(label, "the order of its slices: SliceNormalVector is missing or amiss")
-    first = (
-        plane.position
-        + (
-            plane.row * spacing[0] * (facts.rows - tile.rows)
-            + plane.column * spacing[1] * (facts.columns - tile.columns)
-        )
-        / 2
-    )
+    down, right = (facts.rows - tile.rows) / 2 * spacing[0], (facts.columns - tile.columns) / 2 * spacing[1]
+    first = plane.position + down * plane.row + right * plane.column
     step = plane.normal * between
     order = range(count) if sign > 0 else range(count)[::-1]
     planes = [replace(plane, position=first + sign * i * step) for i in order]

@@ -167,7 +167,7 @@ def _by_pillow(page: Any, data: bytes, label: str) -> Array:
             f"{label}: a TIFF of {page.dtype}, photometric {int(page.photometric)}, compression {_name(page)}, "
             f"predictor {int(page.predictor)}"
         )
-    image = opened(data, ("TIFF",))
+    image = opened(_upright(page, data), ("TIFF",))
     got = image.mode.removesuffix("B").removesuffix("L") if image.mode.startswith("I;16") else image.mode
     if got != mode or (image.height, image.width) != (page.imagelength, page.imagewidth):
         raise _unread(f"{label}: a TIFF of {page.dtype}, compression {_name(page)}")
@@ -175,6 +175,15 @@ def _by_pillow(page: Any, data: bytes, label: str) -> Array:
     if mode in ("1", "L") and kind[0] == _WHITE_IS_ZERO:  # Pillow turned it; the caller does so for all
         array = ~array
     return np.moveaxis(array, -1, 0) if array.ndim == 3 else array
+
+
+def _upright(page: Any, data: bytes) -> bytes:
+    """Return the file with its Orientation tag set to "as stored": Pillow turns by itself, and some wrongly."""
+    tag = page.tags.get(274)
+    if tag is None or tag.valuebytecount != 2:
+        return data
+    one = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
+    return data[: tag.valueoffset] + one + data[tag.valueoffset + 2 :]
 
 
 def _name(page: Any) -> str:
