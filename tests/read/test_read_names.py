@@ -38,7 +38,7 @@ def test_pictures_with_any_names_are_read_and_told_apart(tmp_path, picture, fold
     root = tmp_path / "names"
     shutil.rmtree(root, ignore_errors=True)
     for folder in folders:
-        os.makedirs(os.fsencode(root) + b"/" + folder, exist_ok=True)
+        (root / os.fsdecode(folder)).mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, os.fsencode(root) + b"/" + folder + b"/" + name)
     sources, failures = discover([root], key=KEY)
     visible = 0 if name.startswith(b".") else sum(not f.startswith(b".") for f in folders)
@@ -74,7 +74,7 @@ def test_text_that_is_plain_stays_as_it_is() -> None:
 def test_slices_without_identifiers_take_their_names(make, tmp_path: Path) -> None:
     for at, folder in enumerate((b"M\xfcller", b"M\xf6ller")):
         path = make(SOPInstanceUID=None, SeriesInstanceUID=None, ImagePositionPatient=[0, 0, at])
-        os.makedirs(os.fsencode(tmp_path) + b"/study/" + folder)
+        (tmp_path / "study" / os.fsdecode(folder)).mkdir(parents=True)
         shutil.move(path, os.fsencode(tmp_path) + b"/study/" + folder + b"/\xe4.dcm")
     sources, failures = discover([tmp_path / "study"], key=KEY)
     assert (len(sources), len(failures)) == (2, 0)
@@ -104,7 +104,7 @@ print(*sorted(s.name for s in sources), len(failures))
 
 def test_names_are_the_same_whatever_the_encoding_of_the_terminal(tmp_path: Path, picture: Path) -> None:
     for folder in (b"M\xfcller", "Müller".encode(), b"b", "日本".encode() + b"\xff"):
-        os.makedirs(os.fsencode(tmp_path) + b"/study/" + folder)
+        (tmp_path / "study" / os.fsdecode(folder)).mkdir(parents=True)
         shutil.copy(picture, os.fsencode(tmp_path) + b"/study/" + folder + b"/image.png")
     said = set()
     for words in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
