@@ -246,7 +246,13 @@ def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
         if r.used and r.content not in (0, output.content) and r.grid is not None and max(r.grid.shape) > 1
     ]
     most = max((r.grid.present for r in found if r.grid), default=0)
-    return [r for r in found if r.grid and r.grid.present == most]
+    kept: list[LayerRun] = []
+    for r in found:
+        assert r.grid is not None
+        # An axis that has shrunk to one cell may be flattened away, and nothing of space is lost.
+        if r.grid.present == most or (kept and kept[-1].grid and kept[-1].grid.shape == r.grid.shape):
+            kept.append(r)
+    return kept
 
 
 def _last(runs: Sequence[LayerRun]) -> LayerRun:
