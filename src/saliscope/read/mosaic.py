@@ -82,8 +82,8 @@ def unfolded(ds: Dataset, header: Dataset, facts: Pixels, modality: str, label: 
     limits.check_slices(count, label)
     across = ceil(sqrt(count))
     if facts.rows % across or facts.columns % across:
-        said = f"{facts.rows} x {facts.columns} pixels are not {across} x {across} of one size"
-        raise _unknown(label, f"how its {count} tiles lie: {said}")
+        uneven = f"{facts.rows} x {facts.columns} pixels are not {across} x {across} of one size"
+        raise _unknown(label, f"how its {count} tiles lie: {uneven}")
     tile = replace(facts, rows=facts.rows // across, columns=facts.columns // across)
     plane, (spacing, notes) = plane_of(header), spacing_of(header, modality)
     between = numbers_of(ds, "SpacingBetweenSlices") or 0.0
