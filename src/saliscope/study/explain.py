@@ -27,7 +27,6 @@ from saliscope.model.network import Network
 from saliscope.model.opened import DRAWS, OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
-from saliscope.model.view import described as steps_described
 from saliscope.study.asking import Asking, asking, dependence, described
 from saliscope.study.inspection import ending
 from saliscope.study.memory import check_room, needs_graph_of_all
@@ -226,7 +225,7 @@ def _provenance(
         diagnostics=diagnostics,
         notes=notes,
         warning=network.warning,
-        view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
+        view_steps=network.viewing.described(),
     )
 
 
