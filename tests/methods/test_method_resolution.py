@@ -95,13 +95,10 @@ def shown(name, fields, axes, draws=2):
 
 def width(maps, axis):
     """Return over how many cells maps go with themselves: the full width at half of their mean autocorrelation."""
-    rows = []
-    for one in maps:
-        if one.std() > 0:
-            rows.append(np.moveaxis((one - one.mean()) / one.std(), axis, -1).reshape(-1, one.shape[axis]))
-    if not rows:
+    varied = [(one - one.mean()) / one.std() for one in maps if one.std() > 0]
+    if not varied:
         return float(maps[0].shape[axis])
-    rows = np.concatenate(rows)
+    rows = np.concatenate([np.moveaxis(one, axis, -1).reshape(-1, one.shape[axis]) for one in varied])
     size = rows.shape[1]
     with_itself = np.array([(rows[:, : size - lag] * rows[:, lag:]).mean() for lag in range(size // 2 + 1)])
     with_itself /= with_itself[0]
