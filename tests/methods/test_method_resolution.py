@@ -212,3 +212,14 @@ def test_segments_are_measured_on_the_image_that_they_part():
     with Network(Stages(), LABELS).opened() as model:
         assert method.resolution(model, even) == ((16.0, 16.0),)
         assert method.resolution(model, halves) != ((16.0, 16.0),)
+
+
+def test_a_smoothed_method_s_segments_are_those_of_an_image_parted_with_noise():
+    image = (torch.arange(48) >= 17).double().expand(1, 1, 48, 48)
+    inner = LIME(samples=20, segments=9)
+    noisy = METHODS.make("smoothed", method=inner, sigma=0.5)
+    still = METHODS.make("smoothed", method=inner, sigma=0.0)
+    with Network(Stages(), LABELS).opened() as model:
+        assert still.resolution(model, image) == inner.resolution(model, image)
+        assert noisy.resolution(model, image) != inner.resolution(model, image)
+        assert noisy.resolution(model, image) == noisy.resolution(model, image)

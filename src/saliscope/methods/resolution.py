@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def one_element(_method: object, model: Model, x: Tensor) -> Sizes:  # noqa: ARG001 - the contract of a method
-    """Return the resolution of a map that has a value of its own for every element of x (1, C, *S)."""
+    """Return one element of x (1, C, *S): every one has a value of its own."""
     return ((1.0,) * (x.ndim - 2),)
 
 
 def one_cell(method: Method, model: Model, x: Tensor) -> Sizes:
-    """Return the resolution of a map that has a value for every cell of the method's layer, for x (1, C, *S)."""
+    """Return the step between the cells of the layer, in elements of x (1, C, *S)."""
     return (layer_cell(model, x, str(method.layer)),)  # type: ignore[attr-defined]
 
 

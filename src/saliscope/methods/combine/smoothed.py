@@ -70,7 +70,7 @@ class Smoothed:
         return sampling.told(model, [self._of_one(model, i, held(model, i, target, n), sampling) for n, i in images])
 
     def resolution(self, model: Model, x: Tensor) -> Sizes:
-        """Return the method's, for one image x (1, C, *S) as it is with noise, because noise parts it otherwise."""
+        """Return the method's for a copy with noise, which is parted otherwise, of one image x (1, C, *S)."""
         noise = Noise(x, self.seed).next(1)
         return resolution_of(made(self.method), model, x + self.sigma * (x.max() - x.min()) * noise)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
@@ -12,9 +11,6 @@ from saliscope.core.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: Of a Gaussian at half of its height, in units of its sigma.
-FULL_WIDTH = 2 * (2 * log(2)) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -49,5 +45,5 @@ class Centre:
         return found.expand(len(x), len(target.labels), *x.shape[2:]).clone()
 
     def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
-        """Return the full width of the Gaussian at half of its height, for x (1, C, *S)."""
-        return (tuple(min(n, FULL_WIDTH * self.width * n / 2) for n in x.shape[2:]),)
+        """Return the width of the Gaussian between its steepest places, two sigma, for x (1, C, *S)."""
+        return (tuple(min(n, self.width * n) for n in x.shape[2:]),)

@@ -31,5 +31,5 @@ class Constant:
         return x.new_ones(len(x), len(target.labels), *x.shape[2:])
 
     def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
-        """Return the size of x (1, C, *S): nothing smaller is shown."""
+        """Return the whole image, for x (1, C, *S): nothing smaller is shown."""
         return (tuple(float(n) for n in x.shape[2:]),)

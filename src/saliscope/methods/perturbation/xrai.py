@@ -68,7 +68,7 @@ class XRAI:
         return torch.stack(found).to(inner)
 
     def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
-        """Return the typical piece into which the regions of all scales cut one image x (1, C, *S)."""
+        """Return the typical piece that the regions of all scales cut out, for one image x (1, C, *S)."""
         import torch
 
         shared, *others = self._labels(x[0])

@@ -11,4 +11,5 @@ def smallest(explanation: Explanation) -> str:
     least = max(explanation.finest)
     if explanation.geometry.unit == "mm":
         return wording.say("resolution.mm", mm=least)
-    return wording.say("resolution.elements", elements=least / max(explanation.seen.spacing))
+    count = round(least / max(explanation.seen.spacing))
+    return wording.say("resolution.elements", elements=f"{count} element{'' if count == 1 else 's'}")
