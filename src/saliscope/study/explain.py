@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -96,20 +96,19 @@ def explained(
     placing = runs if network.reshape_transform is None else ()
     explanations = []
     for n, case in enumerate(cases):
+        view, shown = case.view.geometry, case.presenter(case.image, case.view)
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
         for k, label in enumerate(question.labels_of(n)):
             for a in all_asked:
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
-                grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
+                grid, stretched = _grid(view, a, placing, values[MAP].shape)
                 said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
                 provenance = _provenance(case.image, network, a, label, one.at(n, k), said_of_it)
-                own = values.pop(MAP)
-                sizes = _sizes(one.resolution[n], case.view.geometry, grid)
-                plain = Explanation(
-                    own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values, None, sizes
+                own, sizes = values.pop(MAP), _sizes(one.resolution[n], view, grid)
+                explanations.append(
+                    Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
                 )
-                explanations.append(replace(plain, presenter=case.presenter(case.image, case.view)))
     return explanations
 
 

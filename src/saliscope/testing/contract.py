@@ -16,7 +16,6 @@ from saliscope.core.errors import ModelError
 from saliscope.core.nesting import has, settled
 from saliscope.core.protocols import Beside, Family, Method, Resolving, Traits
 from saliscope.core.target import LogitTarget, Target
-from saliscope.methods.resolution import resolution_of
 from saliscope.model.network import Network
 from saliscope.testing.networks import AFTER, SmallNet, image, mirrored
 
@@ -82,12 +81,13 @@ def shape(method: Method) -> None:
 
 def resolution(method: Method) -> None:
     """Check that a method states how fine a thing its map can show, from one element up to the image, in 2D and 3D."""
-    if not isinstance(method, Resolving):
-        _refuse(method, "does not state its resolution")
+    watched = watching(method)
+    if not isinstance(watched, Resolving) or not callable(watched.resolution):
+        raise ContractViolation(f"{type(method).__name__} does not state its resolution")
     for axes in (2, 3):
         x = image(axes, batch=1)
         with Network(SmallNet(axes), LABELS).opened() as model:
-            sizes = resolution_of(watching(method), model, x)
+            sizes = watched.resolution(model, x)
         least = 1 if method.traits.grid == "input" else 2
         for size in sizes or ((),):
             if len(size) != axes or not all(least <= s <= n for s, n in zip(size, x.shape[2:], strict=True)):
