@@ -142,7 +142,7 @@ def test_what_moves_the_grid_about_is_followed() -> None:
     module, x = Turned(), torch.rand(1, 1, 8, 6)
     with Network(module).opened() as model:
         probed = model.probe(x, ["conv", "after"])
-    assert probed.roots["after"].shape == (1, 1, 6, 8)
+    assert probed.raw("after").shape == (1, 1, 6, 8)
     assert torch.equal(probed.activations["after"], probed.activations["conv"])
 
 

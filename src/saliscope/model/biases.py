@@ -29,7 +29,7 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
     moving: list[str] = []
     unknown: list[str] = []
     for run in model.runs(x):
-        if not run.name or not run.reaches:
+        if not run.name or not run.reaches or run.count > 1:
             continue
         module = found(model.module, run.name.partition("#")[0])
         if isinstance(module, MOVING) or (isinstance(module, _BatchNorm) and module.running_mean is None):

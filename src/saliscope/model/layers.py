@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import LayerError
 from saliscope.core.protocols import INPUT
+from saliscope.model.axes.beside import apart, grid_of_runs
 from saliscope.model.axes.follower import Follower
 from saliscope.model.axes.grid import Grid, grid_of
 from saliscope.model.cells import Cells, untouched
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 SHALLOW = 0.5
 #: A layer that all passes through is taken unless it has less than this share of the operations before the last one.
 BEHIND = 0.75
+#: What stands behind the name of a layer for all its runs, which lie beside each other.
+EVERY = "#*"
 
 
 @dataclass(frozen=True)
 class LayerRun:
     """One run of one layer: its name, "name#k" where it runs several times, its output's shape, and its grid.
+
+    "name#*" is all runs of a layer that lie beside each other, as slices in a loop do, stacked as one; `count` is how
+    many. `piece` says that a run sees one part of the image, and others of its layer see other parts.
 
     `value` numbers the tensor that came out and `content` the one that it only lays out anew, so that modules which
     hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `reaches`
@@ -47,6 +53,8 @@ class LayerRun:
     cut: bool = True
     parted: bool = False
     depth: float = 1.0
+    count: int = 1
+    piece: bool = False
 
     @property
     def cells(self) -> Cells | None:
@@ -87,7 +95,7 @@ def survey(model: OpenNetwork, x: Tensor) -> Survey:
             handle.remove()
     end = 0 if last is None else last.number
     used = follower.usage(end)
-    layers = _named(runs, follower, used, one.shape[2:])
+    layers = _with_runs_beside(_named(runs, follower, used, one.shape[2:]), follower, used, one.shape[2:])
     closing = LayerRun("", tuple(output.shape), grid_of(last.axes, one.shape[2:]) if last else None, end,
                        end if last is None else last.same_as, used=last is not None)  # fmt: skip
     coarse = dict(kind for number, kind in follower.coarse.items() if number <= end and used[number])
@@ -125,6 +133,50 @@ def _named(
             )
         )
     return found
+
+
+def _with_runs_beside(
+    runs: Sequence[LayerRun], follower: Follower, used: Sequence[int], size: Sequence[int]
+) -> list[LayerRun]:
+    """Return runs in which those of one layer on parts of the image are told, and stand as one where they make one."""
+    several: dict[str, list[LayerRun]] = {}
+    for run in runs:
+        name, _, call = run.name.partition("#")
+        if call:
+            several.setdefault(name, []).append(run)
+    cut, chained = follower.sets(used, [[r.value for r in some] for some in several.values()])
+    pieces: set[str] = set()
+    after: dict[str, LayerRun] = {}
+    for some, all_pass, one_of_another in zip(several.values(), cut, chained, strict=True):
+        grids = [r.grid for r in some]
+        if one_of_another or not apart(grids):
+            continue
+        pieces.update(r.name for r in some)
+        grid = grid_of_runs(grids, size) if len({r.shape for r in some}) == 1 else None
+        if grid is not None:
+            after[some[-1].name] = _as_one(some, grid, cut=all_pass)
+    return [
+        one
+        for r in runs
+        for one in (replace(r, piece=r.name in pieces), *([after[r.name]] if r.name in after else []))
+    ]
+
+
+def _as_one(some: Sequence[LayerRun], grid: Grid, *, cut: bool) -> LayerRun:
+    return LayerRun(
+        name=f"{some[0].name.partition('#')[0]}{EVERY}",
+        shape=(len(some), *some[0].shape),
+        grid=grid,
+        value=max(r.value for r in some),
+        content=max(r.content for r in some),
+        used=any(r.used for r in some),
+        reaches=any(r.reaches for r in some),
+        cut=cut,
+        parted=any(r.parted for r in some),
+        # Each run has as much before it as the first one has; what the loop has in common is counted once at most.
+        depth=min(some[-1].depth, len(some) * some[0].depth),
+        count=len(some),
+    )
 
 
 def _recorder(
@@ -218,7 +270,7 @@ def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
     found = [
         r
         for r in runs[:-1]
-        if r.used and r.content not in (0, output.content) and r.grid is not None and max(r.grid.shape) > 1
+        if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.shape) > 1
     ]
     most = max((r.grid.present for r in found if r.grid), default=0)
     return [r for r in found if r.grid and r.grid.present == most]
@@ -235,9 +287,10 @@ def _last(runs: Sequence[LayerRun]) -> LayerRun:
 
 
 def run_of(runs: Sequence[LayerRun], key: str) -> LayerRun | None:
-    """Return the run of a layer, its first where it runs several times; None for a layer that does not run."""
-    names = {n for k in (key, *without_wrapper(key)) for n in (k, f"{k}#0")}
-    return next((r for r in runs if r.name in names), None)
+    """Return the run of a layer, of several all as one or else the first; None for a layer that does not run."""
+    keys = (key, *without_wrapper(key))
+    names = {n: i for i, ends in enumerate(("", EVERY, "#0")) for n in (f"{k}{ends}" for k in keys)}
+    return min((r for r in runs if r.name in names), key=lambda r: names[r.name], default=None)
 
 
 def cells_of(runs: Sequence[LayerRun], key: str, axes: int) -> Cells | None:

@@ -196,7 +196,7 @@ class OpenNetwork:
             return None
         # A run of several images tells for sure where they stand among folded slices or windows.
         tried = self.tried_independence(x)
-        several = run_of(tried.runs, layer) if tried is not None else None
+        several = run_of(tried.runs, run.name) if tried is not None else None
         grid = run.grid if several is None or several.grid is None else several.grid
         # Which rows are whose is known only where the axis of images could be followed.
         return grid if grid.batched or len(x) == 1 else None

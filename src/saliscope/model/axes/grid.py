@@ -27,6 +27,8 @@ class Grid:
     present: int
     rolls: tuple[int, ...]
     flips: tuple[int, ...]
+    #: Of a layer's runs beside each other: their numbers in the order in which the output stacks them.
+    runs: tuple[int, ...] = ()
 
     @cached_property
     def plain(self) -> bool:
@@ -52,6 +54,14 @@ class Grid:
     def solid(self) -> bool:
         """Return whether entries that lie nowhere stand among the cells."""
         return any(isinstance(part, Joined) for axis in self.axes.axes for part in axis)
+
+    def stacked(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the outputs of the layer's runs as the one output whose grid this is."""
+        return torch.stack([outputs[i] for i in self.runs]) if self.runs else outputs[0]
+
+    def of_each_run(self, t: Tensor) -> list[Tensor]:
+        """Return the outputs of the layer's runs that the one output stacks."""
+        return [t[self.runs.index(i)] for i in range(len(self.runs))] if self.runs else [t]
 
     def laid_out(self, t: Tensor) -> Tensor:
         """Return a layer's output as (N, C, *S')."""
