@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saliscope.core.errors import LayerError
-from saliscope.model.layers import cells_of, choose_layer, survey
+from saliscope.model.choice import choose_layer
+from saliscope.model.layers import cells_of, survey
 from saliscope.model.network import Network
 
 

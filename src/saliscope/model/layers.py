@@ -1,4 +1,4 @@
-"""The layers of a network as one run passes them: which there are, where their cells lie, which one to watch."""
+"""The layers of a network as one run passes them: which there are, and where their cells lie."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from saliscope.core.errors import LayerError
 from saliscope.core.protocols import INPUT
 from saliscope.model.axes.beside import apart, grid_of_runs
 from saliscope.model.axes.follower import Follower
@@ -21,10 +20,6 @@ from saliscope.model.probe import without_wrapper
 if TYPE_CHECKING:
     from saliscope.model.opened import OpenNetwork
 
-#: A layer with less than this share of the run's operations before it is no last one: that is said.
-SHALLOW = 0.5
-#: A layer that all passes through is taken unless it has less than this share of the operations before the last one.
-BEHIND = 0.75
 #: What stands behind the name of a layer for all its runs, which lie beside each other.
 EVERY = "#*"
 
@@ -156,9 +151,7 @@ def _with_runs_beside(
         if grid is not None:
             after[some[-1].name] = _as_one(some, grid, cut=all_pass)
     return [
-        one
-        for r in runs
-        for one in (replace(r, piece=r.name in pieces), *([after[r.name]] if r.name in after else []))
+        one for r in runs for one in (replace(r, piece=r.name in pieces), *([after[r.name]] if r.name in after else []))
     ]
 
 
@@ -199,91 +192,6 @@ def _by_layers() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
-    """Return the last layer with a grid through which all that the output depends on passes, and why in words.
-
-    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
-    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
-    """
-    candidates = _with_grid(runs)
-    if not candidates:
-        what, why = (
-            "a network none of whose layers keeps a spatial grid",
-            "places of the image still stand beside each other",
-        )
-        if len(runs) == 1:
-            what, why = (
-                "a network without a layer that can be watched, such as a scripted or exported one",
-                "hooks work",
-            )
-        elif not any(r.used for r in runs):
-            what, why = "a network whose run could not be followed, as under torch.inference_mode()", "gradients pass"
-        raise LayerError(
-            what,
-            expected=f"a layer in which {why}",
-            do="Use a method that explains the input, such as gradient or occlusion",
-        )
-    best, around = _best(candidates)
-    return best.name, _reason(best, around=around)
-
-
-def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, bool]:
-    """Return the last run that all passes through, or the last one where that is far behind it, and which it is."""
-    deepest = _last([r for r in candidates if not r.parted] or candidates)
-    through = [r for r in candidates if r.cut]
-    if not through:
-        return deepest, True
-    best = _last([r for r in through if not r.parted] or through)
-    around = best.depth < BEHIND * deepest.depth
-    return (deepest if around else best), around
-
-
-def _reason(best: LayerRun, *, around: bool) -> str:
-    assert best.grid is not None
-    size = " x ".join(str(n) for n in best.grid.shape)
-    reason = f"the last layer with a spatial grid ({size}) on which the output depends"
-    if around:
-        reason += "; other ways lead around it, and what passes there is not in the map"
-    if best.depth < SHALLOW:
-        reason += (
-            f"; only {100 * best.depth:.0f} % of the operations come before it, and no later layer keeps a grid on "
-            "which the output depends: a map of it shows little of what the network does"
-        )
-    return reason
-
-
-def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
-    """Return, from shallow to deep, the last layer of each grid that the network passes; see `choose_layer`."""
-    by_grid: dict[tuple[int, ...], list[LayerRun]] = {}
-    for run in _with_grid(runs):
-        assert run.grid is not None
-        by_grid.setdefault(run.grid.shape, []).append(run)
-    chosen = [_best(some)[0] for some in by_grid.values()]
-    return tuple(r.name for r in sorted(chosen, key=lambda r: r.value))
-
-
-def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
-    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space."""
-    output = runs[-1]
-    found = [
-        r
-        for r in runs[:-1]
-        if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.shape) > 1
-    ]
-    most = max((r.grid.present for r in found if r.grid), default=0)
-    return [r for r in found if r.grid and r.grid.present == most]
-
-
-def _last(runs: Sequence[LayerRun]) -> LayerRun:
-    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once.
-
-    One that hands it on as (N, C, *S') goes before one that has flattened it.
-    """
-    last = max(r.content for r in runs)
-    same = [r for r in runs if r.content == last]
-    return min(same, key=lambda r: (not (r.grid and r.grid.plain), "#" in r.name, r.name.count("."), len(r.name)))
 
 
 def run_of(runs: Sequence[LayerRun], key: str) -> LayerRun | None:

@@ -18,11 +18,12 @@ from saliscope.model.axes.grid import Grid
 from saliscope.model.axes.transform import Transformed
 from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
+from saliscope.model.choice import stages
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
 from saliscope.model.independence import Independence, independence, same
 from saliscope.model.known import Seen, known_of, shape_key
-from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
+from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, survey
 from saliscope.model.onto import onto
 from saliscope.model.output import selected
 from saliscope.model.phase import phase_gradients

@@ -10,7 +10,8 @@ from saliscope.core.errors import MethodError
 from saliscope.core.nesting import has, inside, is_method, settled
 from saliscope.core.protocols import INPUT, Method
 from saliscope.methods import METHODS
-from saliscope.model.layers import LayerRun, choose_layer
+from saliscope.model.choice import choose_layer
+from saliscope.model.layers import LayerRun
 from saliscope.model.network import Network
 
 

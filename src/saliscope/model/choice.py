@@ -1,0 +1,128 @@
+"""Which layer a method watches where nobody names one: the last that all passes through, and the last of each grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from saliscope.core.errors import LayerError
+from saliscope.model.layers import EVERY, LayerRun
+
+#: A layer with less than this share of the run's operations before it is no last one: that is said.
+SHALLOW = 0.5
+#: A layer that all passes through is taken unless it has less than this share of the operations before the last one.
+BEHIND = 0.75
+
+
+def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
+    """Return the last layer with a grid through which all that the output depends on passes, and why in words.
+
+    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
+    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
+    """
+    candidates = _with_grid(runs)
+    if not candidates:
+        raise _none(runs)
+    return _reasoned(candidates, _in_pieces(runs))
+
+
+def _none(runs: Sequence[LayerRun]) -> LayerError:
+    """Return the refusal of a network without a layer to watch."""
+    pieces = _in_pieces(runs)
+    if pieces:
+        name = pieces[-1].name.partition("#")[0]
+        count = sum(r.name.startswith(f"{name}#") for r in pieces)
+        return LayerError(
+            f"a network whose layers see the image part by part, as {name!r} does in {count} runs, which make no grid "
+            "together",
+            expected="runs on slices, patches or chunks of one size, each on a part of its own, at equal steps",
+            do=f"Name one run, from {name}#0 to {name}#{count - 1}, for a map of its part alone, or use a method that "
+            "explains the input, such as gradient or occlusion",
+        )
+    what, why = (
+        "a network none of whose layers keeps a spatial grid",
+        "places of the image still stand beside each other",
+    )
+    if len(runs) == 1:
+        what, why = (
+            "a network without a layer that can be watched, such as a scripted or exported one",
+            "hooks work",
+        )
+    elif not any(r.used for r in runs):
+        what, why = "a network whose run could not be followed, as under torch.inference_mode()", "gradients pass"
+    return LayerError(
+        what,
+        expected=f"a layer in which {why}",
+        do="Use a method that explains the input, such as gradient or occlusion",
+    )
+
+
+def _in_pieces(runs: Sequence[LayerRun]) -> list[LayerRun]:
+    """Return the runs on parts of the image that the output depends on and that make no grid together."""
+    whole = {r.name.removesuffix(EVERY) for r in runs if r.count > 1}
+    return [r for r in runs if r.piece and r.used and r.grid and r.name.partition("#")[0] not in whole]
+
+
+def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, LayerRun, bool]:
+    """Return the last run that all passes through, or the last one where that is far behind it; the last; and which."""
+    deepest = _last([r for r in candidates if not r.parted] or candidates)
+    through = [r for r in candidates if r.cut]
+    if not through:
+        return deepest, deepest, True
+    best = _last([r for r in through if not r.parted] or through)
+    around = best.depth < BEHIND * deepest.depth
+    return (deepest if around else best), deepest, around
+
+
+def _reasoned(candidates: Sequence[LayerRun], pieces: Sequence[LayerRun]) -> tuple[str, str]:
+    """Return the name of the layer to watch, and why in words."""
+    best, deepest, around = _best(candidates)
+    assert best.grid is not None
+    size = " x ".join(str(n) for n in best.grid.shape)
+    reason = f"the last layer with a spatial grid ({size}) "
+    last = best.content == deepest.content
+    reason += "on which the output depends" if last else "through which all that the output depends on passes"
+    if around:
+        reason += "; other ways lead around it, and what passes there is not in the map"
+    if best.depth < SHALLOW:
+        later = "no later layer keeps a grid on which the output depends"
+        if any(r.value > best.value for r in pieces):
+            later = "later layers see the image part by part and make no grid together"
+        elif not last:
+            later = "a later layer with a grid holds only a part of what the output depends on"
+        reason += (
+            f"; only {100 * best.depth:.0f} % of the operations come before it, and {later}: a map of it shows little "
+            "of what the network does"
+        )
+    return best.name, reason
+
+
+def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
+    """Return, from shallow to deep, the last layer of each grid that the network passes; see `choose_layer`."""
+    by_grid: dict[tuple[int, ...], list[LayerRun]] = {}
+    for run in _with_grid(runs):
+        assert run.grid is not None
+        by_grid.setdefault(run.grid.shape, []).append(run)
+    chosen = [_best(some)[0] for some in by_grid.values()]
+    return tuple(r.name for r in sorted(chosen, key=lambda r: r.value))
+
+
+def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
+    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space."""
+    output = runs[-1]
+    found = [
+        r
+        for r in runs[:-1]
+        if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.shape) > 1
+    ]
+    most = max((r.grid.present for r in found if r.grid), default=0)
+    return [r for r in found if r.grid and r.grid.present == most]
+
+
+def _last(runs: Sequence[LayerRun]) -> LayerRun:
+    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once.
+
+    One that hands it on as (N, C, *S') goes before one that has flattened it.
+    """
+    last = max(r.content for r in runs)
+    same = [r for r in runs if r.content == last]
+    return min(same, key=lambda r: (not (r.grid and r.grid.plain), "#" in r.name, r.name.count("."), len(r.name)))
