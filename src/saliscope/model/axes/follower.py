@@ -143,10 +143,9 @@ class Follower(TorchDispatchMode):
         return used
 
     def sets(self, used: Sequence[int], groups: Sequence[Sequence[int]]) -> tuple[list[bool], list[bool]]:
-        """Return of each set of values whether no way from the input leads around all of it, and whether one of its
-        values is made of another.
+        """Return of each set of values whether it cuts every way, as in `cuts`, and whether one is made of another.
 
-        Of ways, as in `cuts`; both are followed for all sets at once, a bit of a number for each.
+        All sets are followed at once, by one bit of a number for each.
         """
         last = len(used) - 1
         mine: dict[int, int] = {}

@@ -146,6 +146,9 @@ def concatenated(call: Call) -> Result:
 def stacked(call: Call) -> Result:
     """Return the axes of tensors laid beside each other along a new axis."""
     dim = call.integer("dim") % call.out.ndim
+    side_by_side = places.side_by_side(call.states, dim, new=True)
+    if side_by_side is not None:
+        return side_by_side, every(call, "each")
     rest = [n for i, n in enumerate(call.out.shape) if i != dim]
     state = joined(call.states, [t.shape for t in call.tensors], rest)
     if state is None:
