@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from torch import Tensor
@@ -77,6 +78,20 @@ def cut(state: Axes, dim: int, start: int, out: int, step: int) -> tuple[Axes, b
         moved = state.moved(outer.dim, outer.stride * first) if outer.dim is not None and outer.spatial else state
         return moved, False
     return _put(state, dim, unknown([out])[0]), False
+
+
+def picked(state: Axes, dim: int, at: Sequence[int]) -> Axes:
+    """Return the axes of entries that do not step evenly: their steps are told no more, but where the middle one lies.
+
+    So take slices with their neighbours, the first and last of which stand for those that are missing.
+    """
+    axis = state.axes[dim]
+    state = _put(state, dim, unknown([len(at)])[0])
+    if len(axis) != 1 or not isinstance(axis[0], Atom) or axis[0].dim is None or not axis[0].spatial:
+        return state
+    atom, at = axis[0], [i % axis[0].size for i in at]
+    assert atom.dim is not None
+    return state.moved(atom.dim, atom.stride * median(at), atom.stride * (max(at) - min(at)))
 
 
 def _cut_joined(state: Axes, dim: int, part: Joined, start: int, out: int, step: int) -> tuple[Axes, bool]:

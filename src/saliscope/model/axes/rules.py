@@ -241,11 +241,9 @@ def indexed(call: Call) -> Result:
         dim, given = used[0], listed[used[0]]
     at = [int(v) for v in given.tolist()]
     steps = {b - a for a, b in pairwise(at)} or {1}
-    axes = list(call.first.axes)
-    axes[dim] = unknown([len(at)])[0]
     step = steps.pop() if len(steps) == 1 else 0
     if step == 0:
-        return call.first.having(axes), every(call, "all")
+        return places.picked(call.first, dim, at), every(call, "all")
     first, size = at[0], int(call.args[0].shape[dim])
     first = first + size if first < 0 else first
     whole = call.first if step > 0 else places.flipped(call.first, [dim])
