@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from torch import Tensor
@@ -80,18 +79,20 @@ def cut(state: Axes, dim: int, start: int, out: int, step: int) -> tuple[Axes, b
     return _put(state, dim, unknown([out])[0]), False
 
 
-def picked(state: Axes, dim: int, at: Sequence[int]) -> Axes:
-    """Return the axes of entries that do not step evenly: their steps are told no more, but where the middle one lies.
+def clamped(state: Axes, dim: int, at: Sequence[int]) -> Axes | None:
+    """Return the axes of neighbours whose first or last stands for those beyond the edge, as slices are taken; or None.
 
-    So take slices with their neighbours, the first and last of which stand for those that are missing.
+    They lie as those of a padding by repetition do.
     """
     axis = state.axes[dim]
-    state = _put(state, dim, unknown([len(at)])[0])
-    if len(axis) != 1 or not isinstance(axis[0], Atom) or axis[0].dim is None or not axis[0].spatial:
-        return state
-    atom, at = axis[0], [i % axis[0].size for i in at]
+    if len(axis) != 1 or not isinstance(axis[0], Atom) or not axis[0].spatial or len(set(at)) < 2:
+        return None
+    atom = axis[0]
     assert atom.dim is not None
-    return state.moved(atom.dim, atom.stride * median(at), atom.stride * (max(at) - min(at)))
+    start = at[0] if at[0] > 0 else at[-1] - len(at) + 1
+    if list(at) != [min(max(i, 0), atom.size - 1) for i in range(start, start + len(at))]:
+        return None
+    return _put(state, dim, (replace(atom, size=len(at)),)).moved(atom.dim, atom.stride * start)
 
 
 def _cut_joined(state: Axes, dim: int, part: Joined, start: int, out: int, step: int) -> tuple[Axes, bool]:

@@ -243,7 +243,12 @@ def indexed(call: Call) -> Result:
     steps = {b - a for a, b in pairwise(at)} or {1}
     step = steps.pop() if len(steps) == 1 else 0
     if step == 0:
-        return places.picked(call.first, dim, at), every(call, "all")
+        beyond = places.clamped(call.first, dim, at)
+        if beyond is not None:
+            return beyond, every(call, "each")
+        axes = list(call.first.axes)
+        axes[dim] = unknown([len(at)])[0]
+        return call.first.having(axes), every(call, "all")
     first, size = at[0], int(call.args[0].shape[dim])
     first = first + size if first < 0 else first
     whole = call.first if step > 0 else places.flipped(call.first, [dim])
