@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from torch import Tensor
 
@@ -62,8 +63,12 @@ def _met(several: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return centre and width of what meets where no axis steps any more: of all of it, or what lies in all others.
 
     The sum of several slices lies in their middle; beside a slice, a mean of the whole volume says nothing of place.
+    A slice with its neighbours lies where it is, also where it stands for a neighbour that is missing.
     """
     centre, width = several[0]
+    if len({reach for _, reach in several}) == 1:
+        places = [place for place, _ in several]
+        return median(places), width + max(places) - min(places)
     for other, reach in several[1:]:
         way = abs(centre - other)
         if way <= abs(width - reach) / 2 + 1e-6:
