@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from saliscope.core.errors import LayerError
 from saliscope.model.layers import EVERY, LayerRun
@@ -13,16 +13,45 @@ SHALLOW = 0.5
 BEHIND = 0.75
 
 
-def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
+def choose_layer(
+    runs: Sequence[LayerRun], depends: Callable[[Sequence[str]], Mapping[str, bool]] | None = None
+) -> tuple[str, str]:
     """Return the last layer with a grid through which all that the output depends on passes, and why in words.
 
-    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
-    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
+    Where none has all of it, the last that the output depends on. Whether a target does, too, is asked of `depends`,
+    which says it for layers by name: what one of several heads reads is no matter of another's target. Of modules that
+    hand on the same tensor, the outermost that runs once; the output itself is never chosen, nor one run of several on
+    parts of the image. Raises LayerError when no layer keeps a grid.
     """
     candidates = _with_grid(runs)
     if not candidates:
         raise _none(runs)
-    return _reasoned(candidates, _in_pieces(runs))
+    best, around = _best(candidates)
+    if around and depends is not None:
+        return _depended_on(runs, candidates, best, depends)
+    return best.name, _reason(best, runs, around=around)
+
+
+def _depended_on(
+    runs: Sequence[LayerRun],
+    candidates: Sequence[LayerRun],
+    best: LayerRun,
+    depends: Callable[[Sequence[str]], Mapping[str, bool]],
+) -> tuple[str, str]:
+    """Return the last layer, no later than the best, that the target depends on, and why in words."""
+    through = [r.content for r in candidates if r.cut]
+    first = max(through, default=0)
+    behind = [r for r in candidates if first < r.content <= best.content and not (r.parted and not best.parted)]
+    names = [_last([r for r in behind if r.content == content]).name for content in {r.content for r in behind}]
+    reads = depends(names)
+    left = [r for r in behind if reads.get(r.name, False)] or [r for r in candidates if r.content == first]
+    if not left:
+        return best.name, _reason(best, runs, around=True)
+    taken = _last(left)
+    reason = _reason(taken, runs, around=taken.content != first)
+    if taken.content != best.content:
+        reason += f"; {best.name} comes later, but the target does not depend on it"
+    return taken.name, reason
 
 
 def _none(runs: Sequence[LayerRun]) -> LayerError:
@@ -62,38 +91,40 @@ def _in_pieces(runs: Sequence[LayerRun]) -> list[LayerRun]:
     return [r for r in runs if r.piece and r.used and r.grid and r.name.partition("#")[0] not in whole]
 
 
-def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, LayerRun, bool]:
-    """Return the last run that all passes through, or the last one where that is far behind it; the last; and which."""
-    deepest = _last([r for r in candidates if not r.parted] or candidates)
+def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, bool]:
+    """Return the last run that all passes through, or the last one where that is far behind it, and which it is."""
+    deepest = _deepest(candidates)
     through = [r for r in candidates if r.cut]
     if not through:
-        return deepest, deepest, True
-    best = _last([r for r in through if not r.parted] or through)
+        return deepest, True
+    best = _deepest(through)
     around = best.depth < BEHIND * deepest.depth
-    return (deepest if around else best), deepest, around
+    return (deepest if around else best), around
 
 
-def _reasoned(candidates: Sequence[LayerRun], pieces: Sequence[LayerRun]) -> tuple[str, str]:
-    """Return the name of the layer to watch, and why in words."""
-    best, deepest, around = _best(candidates)
+def _deepest(candidates: Sequence[LayerRun]) -> LayerRun:
+    return _last([r for r in candidates if not r.parted] or candidates)
+
+
+def _reason(best: LayerRun, runs: Sequence[LayerRun], *, around: bool) -> str:
     assert best.grid is not None
     size = " x ".join(str(n) for n in best.grid.shape)
+    passed = not around and best.content < _deepest(_with_grid(runs)).content
     reason = f"the last layer with a spatial grid ({size}) "
-    last = best.content == deepest.content
-    reason += "on which the output depends" if last else "through which all that the output depends on passes"
+    reason += "through which all that the output depends on passes" if passed else "on which the output depends"
     if around:
         reason += "; other ways lead around it, and what passes there is not in the map"
     if best.depth < SHALLOW:
         later = "no later layer keeps a grid on which the output depends"
-        if any(r.value > best.value for r in pieces):
+        if any(r.value > best.value for r in _in_pieces(runs)):
             later = "later layers see the image part by part and make no grid together"
-        elif not last:
-            later = "a later layer with a grid holds only a part of what the output depends on"
+        elif passed:
+            later = "later layers with a grid hold only a part of what the output depends on"
         reason += (
             f"; only {100 * best.depth:.0f} % of the operations come before it, and {later}: a map of it shows little "
             "of what the network does"
         )
-    return best.name, reason
+    return reason
 
 
 def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
@@ -115,7 +146,13 @@ def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
         if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.shape) > 1
     ]
     most = max((r.grid.present for r in found if r.grid), default=0)
-    return [r for r in found if r.grid and r.grid.present == most]
+    kept: list[LayerRun] = []
+    for r in found:
+        assert r.grid is not None
+        # An axis that has shrunk to one cell may be flattened away, and nothing of space is lost.
+        if r.grid.present == most or (kept and kept[-1].grid and kept[-1].grid.shape == r.grid.shape):
+            kept.append(r)
+    return kept
 
 
 def _last(runs: Sequence[LayerRun]) -> LayerRun:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import LayerError, ModelError, did_you_mean
 from saliscope.core.protocols import INPUT
+from saliscope.model.slopes import read_by, slopes
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -146,6 +146,10 @@ class Probed:
         """
         return slopes([self], scores, self.counts)
 
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by([self], scores, self.counts)
+
 
 class ProbedApart:
     """Forward runs of one image each, as one probe: of networks that mix the images of a batch."""
@@ -164,39 +168,9 @@ class ProbedApart:
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
         return slopes(self.probes, scores, self.probes[0].counts)
 
-
-def slopes(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Iterator[Mapping[str, Tensor]]:
-    """Yield for each of K score columns (N, K) of some probes the gradient (N, C, *S') at every watched layer.
-
-    Raises LayerError when the scores do not depend on a layer, and ModelError where torch has no way back.
-    """
-    keys = list(probes[0].roots)
-    roots = [root for p in probes for k in keys for root in p.roots[k]]
-    count = scores.shape[1]
-    if not scores.requires_grad:
-        raise _independent(keys)
-    for k in range(count):
-        counts.backward_passes += 1
-        with torch.enable_grad():  # the caller may iterate under no_grad
-            score = scores[:, k].sum()
-        try:
-            grads = torch.autograd.grad(score, roots, retain_graph=k < count - 1, allow_unused=True)
-        except RuntimeError as error:
-            raise _no_way_back(error) from error
-        given = iter(grads)
-        laid_out: dict[str, list[Tensor]] = {key: [] for key in keys}
-        for probe in probes:
-            for key in keys:
-                laid_out[key].append(probe.laid_out(key, _of_runs(key, probe.roots[key], given)))
-        yield {key: several[0] if len(several) == 1 else torch.cat(several) for key, several in laid_out.items()}
-
-
-def _of_runs(key: str, roots: Sequence[Tensor], given: Iterator[Tensor | None]) -> list[Tensor]:
-    """Return the next gradients for the runs of a layer; a run on which nothing depends has none, and gets zeros."""
-    own = list(islice(given, len(roots)))
-    if all(g is None for g in own):
-        raise _independent([key])
-    return [torch.zeros_like(root) if g is None else g for root, g in zip(roots, own, strict=True)]
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by(self.probes, scores, self.probes[0].counts)
 
 
 @contextmanager
@@ -273,21 +247,4 @@ def unplaced(layer: str, output: Tensor) -> LayerError:
         f"layer {layer!r} with an output of shape {tuple(output.shape)}, whose axes are no grid of the image's places",
         expected="a layer in which places of the image still stand beside each other",
         do="Choose an earlier layer, or give a reshape_transform from its output to (N, C, *S)",
-    )
-
-
-def _no_way_back(error: RuntimeError) -> ModelError:
-    first = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return ModelError(
-        f"a network whose gradient torch cannot give ({first})",
-        expected="operations through which gradients pass",
-        do="Use occlusion or rise, which need no gradient, or replace the operation",
-    )
-
-
-def _independent(layers: Sequence[str]) -> LayerError:
-    return LayerError(
-        f"a target that does not depend on {', '.join(repr(k) for k in layers)}",
-        expected="a layer between the input and the target",
-        do="Choose another layer; a network that runs under torch.no_grad() cannot be explained by gradients",
     )
