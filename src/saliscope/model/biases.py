@@ -34,9 +34,10 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
     runs = model.runs(x)
     whole = {run.name.removesuffix(EVERY) for run in runs if run.count > 1}
     for run in runs:
-        # Of runs beside each other all are one.
-        if not run.name or not run.reaches or (run.count == 1 and run.name.partition("#")[0] in whole):
+        if not run.name or not run.reaches:
             continue
+        if run.count == 1 and run.name.partition("#")[0] in whole:
+            continue  # all runs beside each other are one
         module = found(model.module, run.name.partition("#")[0])
         if isinstance(module, MOVING) or (isinstance(module, _BatchNorm) and module.running_mean is None):
             moving.append(run.name)
