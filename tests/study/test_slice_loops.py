@@ -20,7 +20,8 @@ from saliscope.model.network import Network
 Run = Callable[["Loop", Tensor], Tensor]
 METHODS = (
     "grad-cam", "hirescam", "layercam", "grad-cam++", "xgrad-cam", "eigen-cam", "score-cam", "ablation-cam",
-    "recipro-cam", "shapley-cam", "finer-cam", "smooth-grad-cam++", "fused", "layercam-fusion", "lrp", FullGrad(gap_limit=9), FullGrad("rescaled", 9),
+    "recipro-cam", "shapley-cam", "finer-cam", "smooth-grad-cam++", "fused", "layercam-fusion", "lrp",
+    FullGrad(gap_limit=9), FullGrad("rescaled", 9),
 )  # fmt: skip
 
 

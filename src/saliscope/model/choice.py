@@ -138,12 +138,15 @@ def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
 
 
 def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
-    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space."""
+    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space.
+
+    One cell that was padded to several is no grid, and what only pads an earlier grid is not later than it.
+    """
     output = runs[-1]
     found = [
         r
         for r in runs[:-1]
-        if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.shape) > 1
+        if r.used and not r.piece and r.content not in (0, output.content) and r.grid and max(r.grid.inside) > 1
     ]
     most = max((r.grid.present for r in found if r.grid), default=0)
     kept: list[LayerRun] = []
@@ -152,7 +155,15 @@ def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
         # An axis that has shrunk to one cell may be flattened away, and nothing of space is lost.
         if r.grid.present == most or (kept and kept[-1].grid and kept[-1].grid.shape == r.grid.shape):
             kept.append(r)
-    return kept
+    return [r for r in kept if not _padded(r, kept)]
+
+
+def _padded(run: LayerRun, others: Sequence[LayerRun]) -> bool:
+    """Return whether a run has an earlier one's cells and more around them, with no operations in between."""
+    assert run.grid is not None
+    first = next(r for r in others if r.depth == run.depth and r.grid and r.grid.cells.stride == run.grid.cells.stride)
+    assert first.grid is not None
+    return any(n > before for n, before in zip(run.grid.shape, first.grid.shape, strict=True))
 
 
 def _last(runs: Sequence[LayerRun]) -> LayerRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class Grid:
     present: int
     rolls: tuple[int, ...]
     flips: tuple[int, ...]
+    #: How many cells of each axis lie on the input; others are made of padding.
+    inside: tuple[int, ...]
     #: Of a layer's runs beside each other: their numbers in the order in which the output stacks them.
     runs: tuple[int, ...] = ()
 
@@ -158,4 +160,8 @@ def grid_of(axes: Axes | None, size: Sequence[int]) -> Grid | None:
     offset = [o + s * (n - 1) if s < 0 else o for o, s, n in zip(axes.offset, strides, sizes, strict=True)]
     offset = [o - (way - n * abs(s)) for o, way, n, s in zip(offset, axes.rolled, rolls, strides, strict=True)]
     cells = Cells(tuple(abs(s) for s in strides), tuple(offset), axes.field)
-    return Grid(axes, tuple(order), tuple(sizes), cells, present, tuple(rolls), tuple(flips)) if present else None
+    if not present:
+        return None
+    # As many cells as steps fit into the input; more are made of padding.
+    inside = tuple(min(n, ceil(w / abs(s) - 1e-6)) for n, w, s in zip(sizes, size, strides, strict=True))
+    return Grid(axes, tuple(order), tuple(sizes), cells, present, tuple(rolls), tuple(flips), inside)
