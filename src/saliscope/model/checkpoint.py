@@ -144,9 +144,14 @@ def _without_state(found: object, path: Path) -> WeightsError:
     return WeightsError(
         f"weights {path.name} are a pickled module ({module.kind}), and unpickling one runs its code",
         expected="a state dict",
-        do=f"Where you trust the file and have its code, store its state dict: python -c {shlex.quote(lines)}; "
+        do=f"Where you trust the file and have its code, store its state dict: python -c {_quoted(lines)}; "
         f"then {init_command(stored)}",
     )
+
+
+def _quoted(program: str) -> str:
+    """Return a program as one word of a shell, in double quotes where these are enough: its own are single ones."""
+    return shlex.quote(program) if set(program) & set('"$`\\!') else f'"{program}"'
 
 
 def _module_in(found: object) -> tuple[Inert | None, str]:

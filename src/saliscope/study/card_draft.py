@@ -213,7 +213,7 @@ def _answers(
         place = place and f"{place!r} in the file"
     if not labels:
         labels = ("negative", "positive") if kind == "binary" else tuple(f"class {i}" for i in range(count))
-        place = f"{columns} outputs; name them in their order, or by --labels A,B"
+        place = "the last layer's outputs are counted; name them in their order, or by --labels A,B"
     if len(labels) != count:
         raise CardError(
             f"{len(labels)} labels for an output of {columns} columns and kind {kind!r}",
