@@ -223,9 +223,9 @@ def test_names_are_translated(net):
     state = {**state, "model.inner._fsdp_wrapped_module.w": torch.ones(1), "loss.weight": torch.ones(2)}
     got = named(state, "model.", rename={"model.inner.": "outer."}, ignore=["loss."])
     assert set(got) == {*net.state_dict(), "outer.w"}
-    with pytest.raises(WeightsError, match="without the prefix 'model.'"):
+    with pytest.raises(WeightsError, match=r"without the prefix 'model\.'"):
         named(state, "model.")
-    with pytest.raises(WeightsError, match="two arrays for 0.weight"):
+    with pytest.raises(WeightsError, match=r"two arrays for 0\.weight"):
         named({"0.weight": torch.ones(1), "a.0.weight": torch.ones(1)}, rename={"a.": ""})
 
 

@@ -77,7 +77,9 @@ def model_init(
     write_file(path, draft.text.encode())
     said = [draft.network.predictions(draft.output)[0]] if image is not None else []
     command = f"saliscope explain {shlex.quote(str(example or 'IMAGE'))} --model {shlex.quote(str(path))}"
-    command += " --allow-code --method gradient" if draft.network.module.__class__.__name__ == "RecursiveScriptModule" else ""
+    command += (
+        " --allow-code --method gradient" if draft.network.module.__class__.__name__ == "RecursiveScriptModule" else ""
+    )
     if json:
         values = [dict(zip(p.labels, p.probabilities or p.logits, strict=True)) for p in said]
         as_json({"card": str(path), "facts": [list(f) for f in draft.facts], "guesses": draft.guesses, "says": values})
@@ -89,7 +91,9 @@ def model_init(
     line(f"\n{path}: {len(draft.guesses)} of its lines are guesses, each marked; correct them there:")
     for text in draft.guesses:
         line(f"  {text}")
-    sys.stderr.write("Warning: licence, attribution, intended use and limits are empty: fill them in before others use it.\n")
+    sys.stderr.write(
+        "Warning: licence, attribution, intended use and limits are empty: fill them in before others use it.\n"
+    )
     line(f"\nNext: {command}")
 
 

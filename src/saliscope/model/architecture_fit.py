@@ -21,7 +21,9 @@ DIMENSIONS = ("spatial_dims", "dimensions")
 #: Sizes that stand for a number that is not known yet: no network has them.
 _CLASSES, _CHANNELS = 1013, 1019
 #: Entries beside a network that losses, metrics and averaged copies leave in a checkpoint.
-BESIDE = re.compile(r"(^|[._])(loss|criteri|metric|acc|auroc|f1|confmat|dice|ema|averag|teacher|discriminator|swa)", re.I)
+BESIDE = re.compile(
+    r"(^|[._])(loss|criteri|metric|acc|auroc|f1|confmat|dice|ema|averag|teacher|discriminator|swa)", re.I
+)
 #: The short names of the libraries on the command line.
 SHORT: Mapping[str, str] = {
     "torchvision": "torchvision.models.",

@@ -57,9 +57,7 @@ FAMILIES = (
         ("resnet18", "resnet34", "resnet50", "resnet101", "resnet*[0-9]d", "resnet[0-9]*", "resnext*", "wide_resnet*"),
         "ResNet",
     ),
-    Family(
-        "a DenseNet", r"features\.denseblock1\.denselayer1\.(norm1|conv1)\.weight$", ("densenet*",), ("densenet*",)
-    ),
+    Family("a DenseNet", r"features\.denseblock1\.denselayer1\.(norm1|conv1)\.weight$", ("densenet*",), ("densenet*",)),
     Family("a DenseNet of MONAI", r"features\.denseblock1\.denselayer1\.layers\.norm1\.", monai="DenseNet"),
     Family("an EfficientNet of MONAI", r"_conv_stem\.weight$", monai="EfficientNetBN"),
     Family("a BasicUNet of MONAI", r"conv_0\.conv_0\.conv\.weight$", monai="BasicUNet"),
@@ -99,7 +97,13 @@ FAMILIES = (
     Family(
         "a vision transformer of timm",
         r"blocks\.0\.attn\.qkv\.weight$",
-        timm=("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_*_patch[0-9][0-9]_[0-9][0-9][0-9]", "deit_*"),
+        timm=(
+            "vit_tiny_patch16_224",
+            "vit_small_patch16_224",
+            "vit_base_patch16_224",
+            "vit_*_patch[0-9][0-9]_[0-9][0-9][0-9]",
+            "deit_*",
+        ),
     ),
     Family(
         "a Swin of timm",
@@ -167,7 +171,7 @@ def _unsaid(family: Family) -> ModelError:
     return ModelError(
         f"the weights look like those of {family.what}, and what it needs beside them is not in the file",
         expected="arguments that no weight tells",
-        do=f'Say them as you trained it, such as --architecture {name} --argument {family.unsaid}'.replace(
+        do=f"Say them as you trained it, such as --architecture {name} --argument {family.unsaid}".replace(
             "=[", "='["
         ).replace("]", "]'"),
     )

@@ -267,7 +267,9 @@ def _check_values(words: Mapping[str, Any], file: Path) -> None:
                 do="Correct it.",
             )
     if not all(isinstance(new, str) for new in words.get("rename", {}).values()):
-        raise CardError(f"card {file} with rename = {words['rename']!r}", expected='{ "old." = "new." }', do="Correct it.")
+        raise CardError(
+            f"card {file} with rename = {words['rename']!r}", expected='{ "old." = "new." }', do="Correct it."
+        )
     if not all(isinstance(step, dict) for step in words["view"]):
         raise CardError(f"card {file} with view = {words['view']!r}", expected="[[view]] tables", do="Correct it.")
     _check_weights(words, file)

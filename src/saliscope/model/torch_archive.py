@@ -11,6 +11,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,12 +45,12 @@ class Inert:
     kind = ""
 
     def __init__(self, *_given: object, **_named: object) -> None:
-        self.state: dict[Any, Any] = {}
+        """Keep nothing of what a constructor is given."""
 
-    def __new__(cls, *_given: object, **_named: object) -> Inert:
-        made = object.__new__(cls)
-        made.state = {}
-        return made
+    @cached_property
+    def state(self) -> dict[Any, Any]:
+        """Return the attributes and entries that the object would have."""
+        return {}
 
     def __setstate__(self, state: object) -> None:
         for part in state if isinstance(state, tuple) else (state,):
@@ -107,9 +108,7 @@ class _Reader(pickle.Unpickler):
         made = _MADE.get((module, name))
         if made is not None:
             return made()
-        if module.partition(".")[0] in HARMFUL or (
-            module in ("builtins", "__builtin__") and name in HARMFUL_BUILTINS
-        ):
+        if module.partition(".")[0] in HARMFUL or (module in ("builtins", "__builtin__") and name in HARMFUL_BUILTINS):
             raise WeightsError(
                 f"weights {Path(self._archive.filename or '').name} would call {module}.{name} when they are unpickled",
                 expected="a state dict: tensors by name and nothing that runs",

@@ -218,7 +218,9 @@ def _answers(
         raise CardError(
             f"{len(labels)} labels for an output of {columns} columns and kind {kind!r}",
             expected=f"{count} labels",
-            do="Give both classes of a single logit, the negative one first" if kind == "binary" else "Correct --labels",
+            do="Give both classes of a single logit, the negative one first"
+            if kind == "binary"
+            else "Correct --labels",
         )
     said = f"{kind}{' (guessed)' if why else ''}, {', '.join(labels[:6])}{', ...' if len(labels) > 6 else ''}"
     return [Line("labels", list(labels), "" if told.labels else place), Line("output", kind, why)], said
@@ -247,5 +249,3 @@ def _doubts(output: Tensor, network: Network) -> list[str]:
     if not ends:
         return []
     return [f"the outputs look like {ends} and not like logits: maps of saturated values fade"]
-
-

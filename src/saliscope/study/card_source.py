@@ -79,7 +79,7 @@ def _carried(weights: Path, kind: FileKind) -> Source:
 
     load = load_onnx if kind == "onnx" else load_keras
     carried = load(weights, "regression")
-    shape = getattr(carried.module, "shape", ())
+    shape: tuple[int | None, ...] = getattr(carried.module, "shape", ())
     if len(shape) not in (3, 4) or shape[0] is None:
         raise ModelError(
             f"{weights.name} does not say how many channels its input has",

@@ -1,4 +1,4 @@
-"""What a trainer left beside the weights that a card can use: class names, the size of the input, mean and deviation."""
+"""What a trainer left beside the weights that a card can use: class names, size of the input, mean and deviation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def said_labels(beside: Mapping[str, Any], count: int) -> tuple[tuple[str, ...],
     for place, value in _entries(beside):
         key = place.rpartition(".")[2].lower()
         names: Sequence[object] = ()
-        if key in (*LABELS, *NUMBERED) and isinstance(value, Mapping) and all(isinstance(n, int) for n in value.values()):
+        if (
+            key in (*LABELS, *NUMBERED)
+            and isinstance(value, Mapping)
+            and all(isinstance(n, int) for n in value.values())
+        ):
             names = sorted(value, key=lambda name: value[name])
         elif key in (*LABELS, *NAMED) and isinstance(value, Mapping) and all(str(n).isdigit() for n in value):
             names = [value[n] for n in sorted(value, key=lambda n: int(n))]

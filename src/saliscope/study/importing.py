@@ -47,7 +47,7 @@ def failures(names: Sequence[str], *, seconds: float = SECONDS) -> dict[str, str
 def _tried(names: Sequence[str], seconds: float) -> tuple[dict[str, str | None], str]:
     """Return the answer to each name that was reached, None where the process ended in it, and how it ended."""
     try:
-        run = subprocess.run(
+        run = subprocess.run(  # noqa: S603 - this interpreter, with a program of ours and names of ours
             [sys.executable, "-P", "-c", _PROGRAM, *names],  # -P: no folder here stands in for a library
             capture_output=True,
             text=True,
