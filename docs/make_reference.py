@@ -28,6 +28,7 @@ COMMANDS = (
     ["metrics"],
     ["models"],
     ["phantom"],
+    ["model", "init"],
     ["model", "show"],
     ["model", "check"],
     ["model", "fetch"],

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import tomllib
 import warnings
 
@@ -66,6 +67,11 @@ def test_from_a_file_to_a_map_in_two_commands(tmp_path, unet, picture, capsys):
     assert "were not told by its owner" in page
     with pytest.warns(NetworkWarning, match="guessed"):
         saliscope.explain(picture, card, "gradient")
+    capsys.readouterr()
+    assert run("model", "init", file, "--example", picture, "--overwrite", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["card"] == str(card)
+    assert set(told["example"]) == {"class 0", "class 1"}
     assert run("model", "check", card) == 0
     assert "leaves empty: licence, attribution, intended, limits" in " ".join(capsys.readouterr().out.split())
 

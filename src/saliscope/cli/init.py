@@ -6,13 +6,17 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saliscope.cli.show import as_json, line, paragraph
 from saliscope.core.errors import CardError, did_you_mean
 
+if TYPE_CHECKING:
+    from saliscope.study.card_draft import Draft
+
+EMPTY = "Warning: licence, attribution, intended use and limits are empty: fill them in before others use it.\n"
 Weights = Annotated[
     Path, typer.Argument(help="A state dict, a checkpoint (Lightning too), safetensors, TorchScript, ONNX, Keras .h5.")
 ]
@@ -67,7 +71,7 @@ def model_init(
     )
     path = card_path(weights, out, overwrite=overwrite)
     if not json:
-        sys.stderr.write(f"Looking at {weights}; nothing in it is run.\n")
+        sys.stderr.write(f"Looking at {weights}{'' if allow_code else '; nothing in it is run'}.\n")
     image = None
     if example is not None:
         from saliscope.read import read
@@ -75,26 +79,37 @@ def model_init(
         image = read(example)
     draft = drafted(weights, path, told, image)
     write_file(path, draft.text.encode())
-    said = [draft.network.predictions(draft.output)[0]] if image is not None else []
-    command = f"saliscope explain {shlex.quote(str(example or 'IMAGE'))} --model {shlex.quote(str(path))}"
-    command += (
-        " --allow-code --method gradient" if draft.network.module.__class__.__name__ == "RecursiveScriptModule" else ""
-    )
     if json:
-        values = [dict(zip(p.labels, p.probabilities or p.logits, strict=True)) for p in said]
-        as_json({"card": str(path), "facts": [list(f) for f in draft.facts], "guesses": draft.guesses, "says": values})
+        said = draft.network.predictions(draft.output)[0] if image is not None else None
+        facts = [list(fact) for fact in draft.facts]
+        shares = None if said is None else dict(zip(said.labels, said.probabilities or said.logits, strict=True))
+        as_json({"card": str(path), "facts": facts, "guesses": draft.guesses, "example": shares})
         return
+    _say(draft, example)
+
+
+def _say(draft: Draft, example: Path | None) -> None:
     for label, text in draft.facts:
         paragraph(label, text)
-    for one in said:
-        paragraph("the example", "; ".join(one.sentence(label) for label in one.labels[:6]))
-    line(f"\n{path}: {len(draft.guesses)} of its lines are guesses, each marked; correct them there:")
+    if example is not None:
+        said = draft.network.predictions(draft.output)[0]
+        paragraph("the example", "; ".join(said.sentence(label) for label in said.labels[:6]))
+    line(f"\n{draft.path}: {len(draft.guesses)} of its lines are guesses, each marked; correct them there:")
     for text in draft.guesses:
         line(f"  {text}")
-    sys.stderr.write(
-        "Warning: licence, attribution, intended use and limits are empty: fill them in before others use it.\n"
-    )
-    line(f"\nNext: {command}")
+    sys.stderr.write(EMPTY)
+    line(f"\nNext: {_next(draft, example)}")
+
+
+def _next(draft: Draft, example: Path | None) -> str:
+    """Return the command that explains an image by the card."""
+    from saliscope.model.load import PROGRAMS
+
+    command = f"saliscope explain {shlex.quote(str(example or 'IMAGE'))} --model {shlex.quote(str(draft.path))}"
+    architecture = draft.network.card.architecture if draft.network.card is not None else ""
+    if architecture in PROGRAMS:
+        return f"{command} --allow-code --method gradient"
+    return f"{command} --allow-code" if ":" in architecture else command
 
 
 def _argument(word: str) -> tuple[str, Any]:

@@ -145,8 +145,8 @@ def guessed(state: Mapping[str, Tensor], ignore: Sequence[str] = ()) -> Fit:
     raise ModelError(
         f"the weights {looks}{''.join(f' ({reason})' for reason in (*why, *absent))}",
         expected="an architecture for them",
-        do="Say it: --architecture torchvision:NAME, timm:NAME, monai:NAME, or module:function --allow-code for code of "
-        "your own; leave out what is no part of the network by --ignore BEGINNING",
+        do="Say it: --architecture torchvision:NAME, timm:NAME, monai:NAME, or module:function --allow-code for code "
+        "of your own; leave out what is no part of the network by --ignore BEGINNING",
     )
 
 
