@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -18,6 +19,7 @@ from saliscope.cli.explain import explain
 from saliscope.cli.export import export
 from saliscope.cli.pacs import pacs_app
 from saliscope.cli.phantom import phantom
+from saliscope.cli.show import line
 from saliscope.core.errors import SaliscopeError
 
 app = typer.Typer(
@@ -28,6 +30,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import saliscope
+
+        line(f"saliscope {saliscope.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Where in a medical image a network's answer came from. Research use only, not for diagnosis."""
+
+
 app.command()(explain)
 app.command()(check)
 app.command()(export)
