@@ -254,6 +254,15 @@ class OpenNetwork:
         self.counts.look_samples += 1
         return self._one_row_each(output, x)
 
+    def runs_together(self, x: Tensor) -> bool:
+        """Return whether all images of x (N, C, *S) run together, whatever one of them does; a look at the network."""
+        self.counts.look_samples += len(x)
+        try:
+            with torch.no_grad():
+                return len(self.run_uncounted(x)) in (1, len(x))
+        except Exception:  # noqa: BLE001 - what one image raised says more
+            return False
+
     def run_once(self, x: Tensor) -> Tensor:
         """Return the logits of x (N, C, *S), all images at once, counted."""
         with told_of_failure(self.module, x):
