@@ -180,7 +180,7 @@ def _with_gradients(module: nn.Module) -> nn.Module:
         raise ModelError(
             f"{type(module).__name__}, whose weights on the device meta have no values (first: {meta})",
             expected="weights that were loaded",
-            do="Load them: load_state_dict(weights, assign=True), or to_empty(device='cpu') and load_state_dict(weights)",
+            do="Load them, as by load_state_dict(weights, assign=True)",
         )
     if any(is_lazy(w) for w in weights):
         raise ModelError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from saliscope.core.errors import ModelError, OutputError
+from saliscope.core.errors import ModelError
 from saliscope.core.protocols import INPUT
 from saliscope.core.target import Target
 from saliscope.core.windows import Windows
@@ -20,11 +20,11 @@ from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
-from saliscope.model.independence import Independence, independence, same
+from saliscope.model.independence import TRIED, Independence, independence, more_often, other_alone, same
 from saliscope.model.known import Seen, known_of, shape_key
 from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
 from saliscope.model.onto import onto
-from saliscope.model.output import selected
+from saliscope.model.output import one_row_each, selected
 from saliscope.model.phase import phase_gradients
 from saliscope.model.probe import Counts, Probed, ProbedApart, watched
 from saliscope.model.reduced import Reduced
@@ -58,6 +58,8 @@ class OpenNetwork:
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
         self._first_seen: Tensor | None = None
+        #: The most images that this method ran together and of which one was compared with its output alone.
+        self._looked = TRIED
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -76,21 +78,38 @@ class OpenNetwork:
         Images that a network mixes run one at a time. Raises LayerError for a layer that is not there, did not run,
         ran more than once, gave no tensor, or whose places could not be followed.
         """
-        apart = self.mixes(x)
-        run = x[:1] if apart else x
-        grids = {layer: self.grid(run, layer) for layer in layers if layer != INPUT and placed}
-        if apart:
-            return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
-        return self._probe(x, layers, grids)
+        if not self.mixes(x):
+            probed = self._probe(x, layers, placed=placed)
+            if self.stands(x, probed.output, more_often(self.surveyed(x), probed.calls, len(x))):
+                probed.check(layers)
+                return probed
+        several = [self._probe(x[i : i + 1], layers, placed=placed) for i in range(len(x))]
+        for one in several:
+            one.check(layers)
+        return ProbedApart(several)
 
-    def _probe(self, x: Tensor, layers: Sequence[str], grids: dict[str, Grid | Transformed | None]) -> Probed:
+    def stands(self, x: Tensor, output: Tensor, amiss: str = "") -> bool:
+        """Return whether a row of the output (N, ...) of many images x (N, C, *S) is what the image gets by itself.
+
+        It is looked at in the first batch of more images than were tried, and in each larger one, for every method
+        anew. Where it is not, or something was `amiss`, images run alone from then on.
+        """
+        if len(x) > self._looked and not amiss:
+            self._looked = len(x)
+            amiss = other_alone(self, x, output)
+        if amiss:
+            self._seen().independence[shape_key(x, self.network.output)] = Independence(together=False, reason=amiss)
+            self.mixes(x)
+        return not amiss
+
+    def _probe(self, x: Tensor, layers: Sequence[str], *, placed: bool) -> Probed:
+        grids = {layer: self.grid(x, layer) for layer in layers if layer != INPUT and placed}
         with torch.enable_grad(), ExitStack() as hooks:
             probed = Probed(self.counts, grids)
             x = hooks.enter_context(watched(self.module, x, layers, probed))
             if INPUT in layers:
                 hooks.enter_context(phase_gradients())
             probed.output = self.run_once(x)
-        probed.check(layers)
         return probed
 
     def suffix(self, x: Tensor, layer: str) -> Suffix:
@@ -123,7 +142,7 @@ class OpenNetwork:
 
     def take_notes(self) -> tuple[str, ...]:
         """Return the sentences kept so far, and keep none of them."""
-        taken, self.notes = tuple(self.notes), []
+        taken, self.notes, self._looked = tuple(self.notes), [], TRIED
         return taken
 
     def survey(self, x: Tensor) -> Survey:
@@ -252,23 +271,14 @@ class OpenNetwork:
         with told_of_failure(self.module, x):
             output = self.run_uncounted(x)
         self.counts.look_samples += 1
-        return self._one_row_each(output, x)
-
-    def runs_together(self, x: Tensor) -> bool:
-        """Return whether all images of x (N, C, *S) run together, whatever one of them does; a look at the network."""
-        self.counts.look_samples += len(x)
-        try:
-            with torch.no_grad():
-                return len(self.run_uncounted(x)) in (1, len(x))
-        except Exception:  # noqa: BLE001 - what one image raised says more
-            return False
+        return one_row_each(output, x)
 
     def run_once(self, x: Tensor) -> Tensor:
         """Return the logits of x (N, C, *S), all images at once, counted."""
         with told_of_failure(self.module, x):
             output = self.run_uncounted(x)
         self.count(len(x))
-        return self._one_row_each(output, x)
+        return one_row_each(output, x)
 
     def count(self, samples: int) -> None:
         """Count samples that were run forward, and tell whoever watches."""
@@ -281,16 +291,9 @@ class OpenNetwork:
 
     def _run(self, x: Tensor) -> Tensor:
         if self.mixes(x):
-            return torch.cat([self.run_once(x[i : i + 1]) for i in range(len(x))])
-        return self.run_once(x)
+            return self._run_apart(x)
+        output = self.run_once(x)
+        return output if self.stands(x, output) else self._run_apart(x)
 
-    def _one_row_each(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return an output that has one row for each image; raises OutputError for another."""
-        if output.ndim and len(output) == len(x):
-            return output
-        raise OutputError(
-            f"an output of shape {tuple(output.shape)} for {len(x)} image{'s' if len(x) > 1 else ''}",
-            expected="one row for each image (N, ...)",
-            do="Wrap the network in a module that returns it so: output[None] for a missing axis, output.T for a "
-            "transposed one",
-        )
+    def _run_apart(self, x: Tensor) -> Tensor:
+        return torch.cat([self.run_once(x[i : i + 1]) for i in range(len(x))])

@@ -49,7 +49,7 @@ def selected(output: object, key: str | int | None) -> Tensor:
 def _picked(output: object, key: str | int) -> object:
     """Return one of several outputs by its key, its index, or its name in a named tuple; None where there is none."""
     try:
-        return getattr(output, key) if key in getattr(output, "_fields", ()) else output[key]  # type: ignore
+        return getattr(output, key) if key in getattr(output, "_fields", ()) else output[key]  # type: ignore[index]
     except (KeyError, IndexError, TypeError):
         return None
 
@@ -65,3 +65,15 @@ def _unusable(logits: Tensor) -> str:
         return f"{shape}, which lies on the device meta and has no values"
     fits = logits.dtype in FLOATING and logits.ndim >= 1 and logits.numel() > 0
     return "" if fits else shape
+
+
+def one_row_each(output: Tensor, x: Tensor) -> Tensor:
+    """Return an output that has one row for each image of x (N, C, *S); raises OutputError for another."""
+    if output.ndim and len(output) == len(x):
+        return output
+    raise OutputError(
+        f"an output of shape {tuple(output.shape)} for {len(x)} image{'s' if len(x) > 1 else ''}",
+        expected="one row for each image (N, ...)",
+        do="Wrap the network in a module that returns it so: output[None] for a missing axis, output.T for a "
+        "transposed one",
+    )

@@ -10,12 +10,13 @@ from saliscope.core.errors import ModelError, OutputError
 from saliscope.model.axes.meaning import CHANNEL, atoms_of
 from saliscope.model.network import Network
 from saliscope.model.output import selected
-from saliscope.study.soundness import ANOTHER, refused_in_words
+from saliscope.study.soundness import refused_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from saliscope.model.layers import LayerRun
+    from saliscope.model.opened import OpenNetwork
 
 
 def unstacked(x: Tensor, network: Network) -> tuple[Tensor, Network]:
@@ -42,7 +43,11 @@ def is_bag(x: Tensor, network: Network) -> bool:
 
     if len(x) < 2:
         return False
-    with torch.inference_mode(mode=False), refused_in_words("tensor of images", network.name), network.opened() as model:
+    with (
+        torch.inference_mode(mode=False),
+        refused_in_words("tensor of images", network.name),
+        network.opened() as model,
+    ):
         x = x.detach().to(network.device, network.dtype, copy=True)
         try:
             return model.independence(x).bag
@@ -50,9 +55,21 @@ def is_bag(x: Tensor, network: Network) -> bool:
             raise
         except ModelError:
             # Such as one that pools the two likeliest patches: one image alone is no bag that it takes.
-            if not model.runs_together(x):
+            if not _run_together(model, x):
                 raise
             return True
+
+
+def _run_together(model: OpenNetwork, x: Tensor) -> bool:
+    """Return whether all images of x (N, C, *S) run together, whatever one of them does; a look at the network."""
+    import torch
+
+    model.counts.look_samples += len(x)
+    try:
+        with torch.no_grad():
+            return len(model.run_uncounted(x)) in (1, len(x))
+    except Exception:  # noqa: BLE001 - what one image raised says more
+        return False
 
 
 def in_bag(x: Tensor, n: int, network: Network) -> Network:
@@ -67,7 +84,7 @@ def in_bag(x: Tensor, n: int, network: Network) -> Network:
         logits = selected(output, network.output)
         return logits[n : n + 1] if len(logits) == len(x) else logits
 
-    note = f"Image {n + 1} of {len(x)} that the network answers for together: the score is that of all of them."
+    note = f"Image {n + 1} of {len(x)} that the network answers for together: the others stayed as they are."
     return replace(network, forward=forward, output=None, notes=(*network.notes, note))
 
 
