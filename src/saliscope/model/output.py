@@ -49,7 +49,7 @@ def selected(output: object, key: str | int | None) -> Tensor:
 def _picked(output: object, key: str | int) -> object:
     """Return one of several outputs by its key, its index, or its name in a named tuple; None where there is none."""
     try:
-        return getattr(output, key) if key in getattr(output, "_fields", ()) else output[key]  # type: ignore[index]
+        return getattr(output, str(key)) if key in getattr(output, "_fields", ()) else output[key]  # type: ignore[index]
     except (KeyError, IndexError, TypeError):
         return None
 
