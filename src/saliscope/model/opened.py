@@ -48,8 +48,7 @@ class OpenNetwork:
     def __init__(self, network: Network, module: nn.Module) -> None:
         self.network, self.module = network, module
         self.counts = Counts()
-        #: Called after every forward run, for whoever shows progress.
-        self.watch: Callable[[Counts], None] | None = None
+        self.watch: Callable[[Counts], None] | None = None  # called after every forward run, to show progress
         self.closed = False
         #: What runs had changed in the network, told when it was put back.
         self.changed: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class OpenNetwork:
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
         self._first_seen: Tensor | None = None
-        #: The most images that this method ran together and of which one was compared with its output alone.
+        #: The most images run together of which one was compared with its output alone.
         self._looked = TRIED
 
     def close(self) -> None:
@@ -222,8 +221,10 @@ class OpenNetwork:
 
     def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
         """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid."""
-        grid = self.grid(x, layer)
-        return None if grid is None else grid.laid_out(values)
+        apart = self.mixes(x)
+        grid = self.grid(x[:1] if apart else x, layer)
+        several = values.split(len(values) // len(x)) if apart else (values,)
+        return None if grid is None else torch.cat([grid.laid_out(one) for one in several])
 
     def cells(self, x: Tensor, layer: str) -> Cells | None:
         """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
