@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 #: What a note says where a network's output seems to have passed a softmax or a sigmoid already.
 ACTIVATED = "The output looks like {}, not logits: maps of saturated values fade."
+CONVERTED = "The image was converted from {} to {}, the type of the weights."
 CHANGED = "Forward runs changed {} of the network; that was put back."
 STRETCHED = "The cells of this layer could not be followed: the map is laid edge to edge over the view."
 
@@ -88,6 +89,9 @@ def explained(
         remarks = (*model.remarks, *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()))
     assert question.output is not None
     check_output(question.output)
+    given = cases[0].view.tensor.dtype
+    if given != x.dtype:
+        remarks = (*remarks, CONVERTED.format(*(str(t).removeprefix("torch.") for t in (given, x.dtype))))
     predictions = network.predictions(question.output) if _speaks(network, question) else None
     notes = _notes(network, question.output, (*question.notes, *remarks))
     # A caller's own reshape says what the cells are, not where they lie.
@@ -171,6 +175,9 @@ def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, giv
             do="Give the class both `beside` and `measures`: they name all that attribute_with returns but the map",
         )
     maps = {which: given[which] for which in (MAP, *beside)}
+    if question.output is not None:
+        # Maps of such an output are not finite either, and the output says why.
+        check_output(question.output)
     check_maps(name, method, maps, model.surveyed(x))
     measured = {which: given[which] for which in measures}
     if isinstance(method, Diagnosing):
