@@ -57,8 +57,7 @@ class OpenNetwork:
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
         self._first_seen: Tensor | None = None
-        #: The most images run together of which one was compared with its output alone.
-        self._looked = TRIED
+        self._looked = TRIED  # the most images run together of which one was compared with its output alone
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -82,7 +81,7 @@ class OpenNetwork:
             if self.stands(x, probed.output, more_often(self.surveyed(x), probed.calls, len(x))):
                 probed.check(layers)
                 return probed
-        several = [self._probe(x[i : i + 1], layers, placed=placed) for i in range(len(x))]
+        several = [self._probe(one, layers, placed=placed) for one in x.split(1)]
         for one in several:
             one.check(layers)
         return ProbedApart(several)

@@ -87,12 +87,13 @@ def explained(
                 question.scores(model(x))
             if question.output is not None and model.surveyed(x) is not None:
                 model.compare(x, question.output)
-        remarks = (*model.remarks, *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()))
+        remarks = (
+            *_converted(cases[0], x),
+            *model.remarks,
+            *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()),
+        )
     assert question.output is not None
     check_output(question.output)
-    given = cases[0].view.tensor.dtype
-    if given != x.dtype:
-        remarks = (*remarks, CONVERTED.format(*(str(t).removeprefix("torch.") for t in (given, x.dtype))))
     predictions = network.predictions(question.output) if _speaks(network, question) else None
     notes = _notes(network, question.output, (*question.notes, *remarks))
     # A caller's own reshape says what the cells are, not where they lie.
@@ -113,6 +114,12 @@ def explained(
                     Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
                 )
     return explanations
+
+
+def _converted(case: Case, x: Tensor) -> tuple[str, ...]:
+    """Return that an image was converted to another type, where it was."""
+    types = [str(t.dtype).removeprefix("torch.") for t in (case.view.tensor, x)]
+    return () if types[0] == types[1] else (CONVERTED.format(*types),)
 
 
 def _notes(network: Network, output: Tensor, remarks: tuple[str, ...]) -> tuple[str, ...]:
