@@ -293,9 +293,6 @@ class OpenNetwork:
 
     def _run(self, x: Tensor) -> Tensor:
         if self.mixes(x):
-            return self._run_apart(x)
+            return torch.cat([self.run_once(one) for one in x.split(1)])
         output = self.run_once(x)
-        return output if self.stands(x, output) else self._run_apart(x)
-
-    def _run_apart(self, x: Tensor) -> Tensor:
-        return torch.cat([self.run_once(x[i : i + 1]) for i in range(len(x))])
+        return output if self.stands(x, output) else self._run(x)

@@ -96,7 +96,6 @@ def explained(
     check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
     notes = _notes(network, question.output, (*question.notes, *remarks))
-    # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
     explanations = []
     for n, case in enumerate(cases):
