@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saliscope.core.errors import SaliscopeError
-from saliscope.model.layers import LayerRun, survey
+from saliscope.model.layers import LayerRun, Survey, survey
 from saliscope.model.suffix import CLOSE, CLOSE_ON_GPU
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Bytes that a trial with several images may hold at once.
 ROOM = 4 * 2**30
+#: The most images that a trial runs together.
+TRIED = 6
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> 
                 reason=f"it gives an output of shape {tuple(together.shape)} for {len(several)} images",
                 bag=together.ndim == alone.ndim and len(together) == 1,
             )
+        often = Counter(run.name.partition("#")[0] for run in seen.runs)
+        if looped := more_often(model.survey(one), often, len(several)):
+            return Independence(together=False, reason=looped)
         rows = together[middle]
         if all(same(row[None], alone, one) for row in rows):
             return Independence(together=True, runs=seen.runs)
@@ -77,6 +84,29 @@ def independence(model: OpenNetwork, x: Tensor, alone: Tensor | None = None) -> 
         reason="its output for an image depends on the images beside it, by "
         f"{100 * max(_difference(row[None], alone) for row in rows):.2g} % of its largest value",
     )
+
+
+def more_often(survey: Survey | None, often: Mapping[str, int], rows: int) -> str:
+    """Return that a layer ran more often for several rows than for one, as in a loop over them; or nothing.
+
+    The rows of what such a layer gives are not those of the images.
+    """
+    once = Counter(run.name.partition("#")[0] for run in survey.runs if run.name) if survey is not None else {}
+    name = next((name for name, count in once.items() if rows > 1 and often.get(name, 0) > count), None)
+    if name is None:
+        return ""
+    return f"its layer {name} runs {once[name]} time{'s' * (once[name] > 1)} for one image and {often[name]} for {rows}"
+
+
+def other_alone(model: OpenNetwork, x: Tensor, output: Tensor) -> str:
+    """Return that a row of the output (N, ...) of x (N, C, *S) is not what the image gets alone; or nothing."""
+    middle = slice(len(x) // 2, len(x) // 2 + 1)
+    with torch.no_grad():
+        alone = model.run_alone(x[middle].detach())
+    row = output[middle].detach()
+    if row.shape == alone.shape and same(row, alone, x):
+        return ""
+    return f"in a batch of {len(x)} its output for an image is another than for it alone"
 
 
 def nearly(one: Tensor) -> tuple[Tensor, Tensor]:

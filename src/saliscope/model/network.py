@@ -53,6 +53,16 @@ class Network:
     reshape_transform: Callable[[Tensor], Tensor] | None = None
     forward: Callable[[nn.Module, Tensor], object] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a module that torch cannot tell from others: it keeps modules in sets, to list their weights."""
+        module = _without_hash(self.module)
+        if module is not None:
+            raise ModelError(
+                f"a module {type(module).__name__}, which has no hash, so that torch cannot list its weights",
+                expected="modules that differ by identity, as those of torch do",
+                do="Take __eq__ out of the class, or give it __hash__ = torch.nn.Module.__hash__",
+            )
+
     @property
     def device(self) -> torch.device:
         """Return where the parameters lie."""
@@ -132,6 +142,22 @@ class Network:
         return labels
 
 
+def _without_hash(module: nn.Module) -> nn.Module | None:
+    """Return a module among all in a module that takes no place in a set; None where there is none."""
+    seen: dict[int, nn.Module] = {}
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        if getattr(type(one), "__hash__", None) is None:
+            return one
+        # Not children(), which puts the modules into a set.
+        waiting += [inner for inner in one._modules.values() if inner is not None]  # noqa: SLF001
+    return None
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the module inside DataParallel wrappers and torch.compile, where hooks are seen."""
     while True:
@@ -146,9 +172,16 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def _with_gradients(module: nn.Module) -> nn.Module:
     """Return the module, or a copy where its weights were made under inference_mode and can have no graph.
 
-    Raises ModelError for weights that a lazy module makes in its first run.
+    Raises ModelError for weights that a lazy module makes in its first run, and for weights without values.
     """
     weights = [*module.parameters(), *module.buffers()]
+    meta = next((n for n, w in (*module.named_parameters(), *module.named_buffers()) if w.is_meta), None)
+    if meta is not None:
+        raise ModelError(
+            f"{type(module).__name__}, whose weights on the device meta have no values (first: {meta})",
+            expected="weights that were loaded",
+            do="Load them, as by load_state_dict(weights, assign=True)",
+        )
     if any(is_lazy(w) for w in weights):
         raise ModelError(
             f"{type(module).__name__}, whose weights do not exist before it was run once",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from saliscope.core.errors import ModelError, OutputError
+from saliscope.core.errors import ModelError
 from saliscope.core.protocols import INPUT
 from saliscope.core.target import Target
 from saliscope.core.windows import Windows
@@ -21,11 +21,11 @@ from saliscope.model.cells import Cells
 from saliscope.model.choice import stages
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
-from saliscope.model.independence import Independence, independence, same
+from saliscope.model.independence import TRIED, Independence, independence, more_often, other_alone, same
 from saliscope.model.known import Seen, known_of, shape_key
 from saliscope.model.layers import EVERY, LayerRun, Survey, cells_of, run_of, survey
 from saliscope.model.onto import onto
-from saliscope.model.output import selected
+from saliscope.model.output import one_row_each, selected
 from saliscope.model.phase import phase_gradients
 from saliscope.model.probe import Counts, Probed, ProbedApart, watched
 from saliscope.model.reduced import Reduced
@@ -49,8 +49,7 @@ class OpenNetwork:
     def __init__(self, network: Network, module: nn.Module) -> None:
         self.network, self.module = network, module
         self.counts = Counts()
-        #: Called after every forward run, for whoever shows progress.
-        self.watch: Callable[[Counts], None] | None = None
+        self.watch: Callable[[Counts], None] | None = None  # called after every forward run, to show progress
         self.closed = False
         #: What runs had changed in the network, told when it was put back.
         self.changed: tuple[str, ...] = ()
@@ -59,6 +58,7 @@ class OpenNetwork:
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
         self._first_seen: Tensor | None = None
+        self._looked = TRIED  # the most images run together of which one was compared with its output alone
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -74,26 +74,43 @@ class OpenNetwork:
 
         The k-th run of a layer that runs several times is "name#k". Activations and gradients are laid out as
         (N, C, *S'), whatever the layer's own order of axes, or as the layer has them where they need not be `placed`.
-        Images that a network mixes run one at a time. Raises LayerError for a layer that is not there, did not run,
-        ran more than once, gave no tensor, or whose places could not be followed.
+        Images that a network mixes run one at a time. Raises LayerError for a layer that is not there, ran not once,
+        gave no tensor, or whose places could not be followed.
         """
-        apart = self.mixes(x)
-        run = x[:1] if apart else x
+        if not self.mixes(x):
+            probed = self._probe(x, layers, placed=placed)
+            if self.stands(x, probed.output, more_often(self.surveyed(x), probed.calls, len(x))):
+                probed.check(layers)
+                return probed
+        several = [self._probe(one, layers, placed=placed) for one in x.split(1)]
+        for one in several:
+            one.check(layers)
+        return ProbedApart(several)
+
+    def stands(self, x: Tensor, output: Tensor, amiss: str = "") -> bool:
+        """Return whether a row of the output (N, ...) of many images x (N, C, *S) is what the image gets by itself.
+
+        It is looked at in the first batch of more images than were tried, and in each larger one, for every method
+        anew. Where it is not, or something was `amiss`, images run alone from then on.
+        """
+        if len(x) > self._looked and not amiss:
+            self._looked = len(x)
+            amiss = other_alone(self, x, output)
+        if amiss:
+            self._seen().independence[shape_key(x, self.network.output)] = Independence(together=False, reason=amiss)
+            self.mixes(x)
+        return not amiss
+
+    def _probe(self, x: Tensor, layers: Sequence[str], *, placed: bool) -> Probed:
         # Several runs are one output only when they are stacked.
         named = [layer for layer in layers if layer != INPUT and (placed or layer.endswith(EVERY))]
-        grids = {layer: self.grid(run, layer) for layer in named}
-        if apart:
-            return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
-        return self._probe(x, layers, grids)
-
-    def _probe(self, x: Tensor, layers: Sequence[str], grids: dict[str, Grid | Transformed | None]) -> Probed:
+        grids = {layer: self.grid(x, layer) for layer in named}
         with torch.enable_grad(), ExitStack() as hooks:
             probed = Probed(self.counts, grids)
             x = hooks.enter_context(watched(self.module, x, layers, probed))
             if INPUT in layers:
                 hooks.enter_context(phase_gradients())
             probed.output = self.run_once(x)
-        probed.check(layers)
         return probed
 
     def suffix(self, x: Tensor, layer: str) -> Suffix:
@@ -126,7 +143,7 @@ class OpenNetwork:
 
     def take_notes(self) -> tuple[str, ...]:
         """Return the sentences kept so far, and keep none of them."""
-        taken, self.notes = tuple(self.notes), []
+        taken, self.notes, self._looked = tuple(self.notes), [], TRIED
         return taken
 
     def survey(self, x: Tensor) -> Survey:
@@ -205,12 +222,12 @@ class OpenNetwork:
         return grid if grid.batched or len(x) == 1 else None
 
     def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
-        """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid.
-
-        Those of several runs as one layer are laid out so from the first.
-        """
-        grid = self.grid(x, layer)
-        return values if grid is not None and grid.runs else None if grid is None else grid.laid_out(values)
+        """Return values like a layer's output as (N, C', *S'), joined runs as they are; None for one without a grid."""
+        apart = self.mixes(x)
+        if (grid := self.grid(x[:1] if apart else x, layer)) is None or grid.runs:
+            return None if grid is None else values
+        several = values.split(len(values) // len(x)) if apart else (values,)
+        return torch.cat([grid.laid_out(one) for one in several])
 
     def cells(self, x: Tensor, layer: str) -> Cells | None:
         """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
@@ -241,9 +258,7 @@ class OpenNetwork:
 
     def frozen(self, x: Tensor) -> Frozen | None:
         """Return what gives the logits of many inputs faster, proved on x (N, C, *S); None where nothing does."""
-        if self.mixes(x, rows=2):
-            return None
-        faster = frozen(self, x)
+        faster = None if self.mixes(x, rows=2) else frozen(self, x)
         return None if isinstance(faster, str) else faster
 
     def run_uncounted(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
@@ -260,19 +275,19 @@ class OpenNetwork:
         with told_of_failure(self.module, x):
             output = self.run_uncounted(x)
         self.counts.look_samples += 1
-        return self._one_row_each(output, x)
+        return one_row_each(output, x)
 
     def run_once(self, x: Tensor) -> Tensor:
         """Return the logits of x (N, C, *S), all images at once, counted."""
         with told_of_failure(self.module, x):
             output = self.run_uncounted(x)
         self.count(len(x))
-        return self._one_row_each(output, x)
+        return one_row_each(output, x)
 
     def count(self, samples: int) -> None:
         """Count samples that were run forward, and tell whoever watches."""
         self.counts.forward_samples += samples
-        if self.watch is not None:
+        if self.watch:
             self.watch(self.counts)
 
     def _seen(self) -> Seen:
@@ -280,16 +295,6 @@ class OpenNetwork:
 
     def _run(self, x: Tensor) -> Tensor:
         if self.mixes(x):
-            return torch.cat([self.run_once(x[i : i + 1]) for i in range(len(x))])
-        return self.run_once(x)
-
-    def _one_row_each(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return an output that has one row for each image; raises OutputError for another."""
-        if output.ndim and len(output) == len(x):
-            return output
-        raise OutputError(
-            f"an output of shape {tuple(output.shape)} for {len(x)} image{'s' if len(x) > 1 else ''}",
-            expected="one row for each image (N, ...)",
-            do="Wrap the network in a module that returns it so: output[None] for a missing axis, output.T for a "
-            "transposed one",
-        )
+            return torch.cat([self.run_once(one) for one in x.split(1)])
+        output = self.run_once(x)
+        return output if self.stands(x, output) else self._run(x)

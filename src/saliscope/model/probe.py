@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -52,6 +52,15 @@ class Counts:
     def samples(self) -> int:
         """Return all samples, run whole or in part."""
         return self.forward_samples + self.suffix_samples + self.incremental_windows
+
+    @contextmanager
+    def as_looks(self) -> Iterator[None]:
+        """Count what is run meanwhile as looks at the network itself, and as no part of a map's cost."""
+        before = replace(self)
+        yield
+        self.look_samples += self.samples - before.samples
+        self.forward_samples, self.suffix_samples = before.forward_samples, before.suffix_samples
+        self.incremental_windows = before.incremental_windows
 
 
 class Probed:

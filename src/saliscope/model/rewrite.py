@@ -7,11 +7,11 @@ by a mode that belongs to one thread and ends with its `with`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from saliscope.model.phase import phase_gradients
@@ -57,6 +57,8 @@ LINEAR = frozenset({
     "UpsampleNearest2D", "UpsampleNearest3D", "UpsampleLinear1D", "UpsampleBilinear2D", "UpsampleTrilinear3D",
     "UpsampleBicubic2D",
 })  # fmt: skip
+#: What only reads a tensor's attributes, sets them, or asks for gradients.
+UNTOUCHED = frozenset({"get", "set", "detach", "requires_grad", "grad", "backward", "register_hook", "retain_grad"})
 #: Operations that are linear in each of several arguments, but not in two at once.
 PRODUCTS = frozenset({"mul", "div", "rdiv", "matmul", "rmatmul", "einsum", "addmm", "linear", "baddbmm"})
 #: Those that hand on the largest value of several.
@@ -82,6 +84,13 @@ class Call:
     function: Callable[..., Any]
     args: tuple[Any, ...]
     named: Mapping[str, Any]
+    #: The arguments that a graph led to when it was called: one that it overwrites may have none until then.
+    followed: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note which arguments a graph leads to."""
+        found = [t for t in tensors_in([*self.args, *self.named.values()]) if t.requires_grad]
+        object.__setattr__(self, "followed", found)
 
     def run(self) -> Any:
         """Return what the operation returns."""
@@ -107,11 +116,6 @@ class Call:
         ends = name.startswith("__i") if name.endswith("__") else name.endswith("_")
         return ends or bool(self.named.get("inplace", False))
 
-    @property
-    def followed(self) -> list[Tensor]:
-        """Return the arguments that a graph leads to."""
-        return [t for t in tensors_in([*self.args, *self.named.values()]) if t.requires_grad]
-
 
 class Rewriting(TorchFunctionMode):
     """While entered, asks `rewrite` for the result of every operation that has a graph; None leaves it as it is.
@@ -134,8 +138,12 @@ class Rewriting(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Any = None,
     ) -> Any:
-        call = Call(_plain(func.__name__), func, args, kwargs or {})
-        if not torch.is_grad_enabled() or call.name in ("get", "detach") or not call.followed:
+        name, named = _plain(func.__name__), kwargs or {}
+        if not torch.is_grad_enabled() or name in UNTOUCHED:
+            return func(*args, **named)
+        # A network may unfreeze its parameters while it runs, or make them: they are no values of the image.
+        call = Call(name, func, _frozen(tuple(args)), {k: _frozen(v) for k, v in named.items()})
+        if not call.followed:
             return call.run()
         found = self.rewrite(call)
         if found is None:
@@ -213,6 +221,15 @@ class _Seeded(torch.autograd.Function):
 
 def _apply(function: type[torch.autograd.Function], *args: Any) -> Tensor:
     return cast("Tensor", function.apply(*args))
+
+
+def _frozen(value: Any) -> Any:
+    """Return an argument with every parameter in it, that asks for a gradient, as the constant that it is."""
+    if isinstance(value, nn.Parameter):
+        return value.detach() if value.requires_grad else value
+    if type(value) in (list, tuple) and any(isinstance(v, Tensor | list | tuple) for v in value):
+        return type(value)(_frozen(v) for v in value)
+    return value
 
 
 def _without(named: Mapping[str, Any], name: str) -> dict[str, Any]:

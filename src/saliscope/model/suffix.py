@@ -9,7 +9,7 @@ the network's own output again; where it does not, the whole network runs with t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from saliscope.core.errors import LayerError, ModelError
 from saliscope.core.protocols import INPUT
 from saliscope.model.failure import told_of_failure
+from saliscope.model.forwards import each, forwards
 from saliscope.model.probe import Probed, found, watched
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ class Suffix:
         self._copied: set[Key] = set()
         self._copies_all = self._whole = False
         self._apart = model.mixes(x, rows=2)
+        #: The most rows of which one was compared with what it gives alone.
+        self._looked = 1
         self._grid = None if layer == INPUT else model.grid(x, layer)
         recorder = _Recorder(self._layer, self._call)
         probed = Probed(model.counts, {} if layer == INPUT else {layer: self._grid})
         with watched(model.module, x, [layer], probed):
-            with _forwards(model.module, recorder.wrapped):
+            with forwards(model.module, recorder.wrapped):
                 self.output = model(x)
             probed.check([layer])
         self._raw = probed.raw(layer).detach()
@@ -86,9 +89,41 @@ class Suffix:
                 do="Give as many channels and cells as the layer has",
             )
         with torch.set_grad_enabled(a.requires_grad), told_of_failure(self._model.module, self._x):
-            if self._apart and len(a) > 1:
-                return torch.cat([self._given(a[i : i + 1]) for i in range(len(a))])
-            return self._given(a)
+            if self._apart or len(a) == 1:
+                return self._one_by_one(a)
+            output = self._together(a)
+            if output is not None:
+                return output
+            self._apart = True
+            self._model.note(
+                f"After layer {self._name} every row was run alone, because {len(a)} at once gave another output."
+            )
+            return self._one_by_one(a)
+
+    def _one_by_one(self, a: Tensor) -> Tensor:
+        return torch.cat([self._given(a[i : i + 1]) for i in range(len(a))])
+
+    def _together(self, a: Tensor) -> Tensor | None:
+        """Return the logits of all rows of a at once; None where they are not those that its rows have alone.
+
+        One row is looked at, in the first batch and in each larger one: a network may take its batch in parts, or
+        look for equal images in it.
+        """
+        try:
+            output = self._given(a)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or not any(word in str(error).lower() for word in SIZES):
+                raise
+            return None
+        if len(output) != len(a):
+            return None
+        if len(a) > self._looked:
+            self._looked, middle = len(a), slice(len(a) // 2, len(a) // 2 + 1)
+            with torch.no_grad(), self._model.counts.as_looks():
+                alone = self._given(a[middle].detach())
+            if not _close(output[middle].detach(), alone):
+                return None
+        return output
 
     def _given(self, a: Tensor) -> Tensor:
         """Return the logits of activations laid out as (M, C', *S')."""
@@ -129,13 +164,17 @@ class Suffix:
             if not any(word in str(error).lower() for word in SIZES):
                 raise
             return "what stands before it does not take several copies at once"
-        return None if _close(output, self.output) else "what stands before it could not be kept fixed"
+        return (
+            None
+            if len(output) == len(pair) and _close(output, self.output)
+            else "what stands before it could not be kept fixed"
+        )
 
     def _replay(self, raw: Sequence[Tensor], count: int) -> Tensor:
         """Return the logits of what each run of the layer gives, while what came before the first is handed out."""
         given: list[tuple[Key, Tensor]] = []
         x = raw[0].clone() if self._layer is None else self._grown(self._x, count, (0, 0), given)
-        with self._replaced(raw), _forwards(self._model.module, lambda m: self._stand_in(m, raw, count, given)):
+        with self._replaced(raw), forwards(self._model.module, lambda m: self._stand_in(m, raw, count, given)):
             output = self._model.run_uncounted(x)
         if self._copies_all:
             self._copied = {key for key, tensor in given if tensor._version}  # noqa: SLF001 - no other count of writes
@@ -183,7 +222,7 @@ class Suffix:
         def run(*args: Any, **kwargs: Any) -> Any:
             if queue:
                 index, output = queue.popleft()
-                return _each(output, lambda t: self._grown(t, count, (id(module), index), given))
+                return each(output, lambda t: self._grown(t, count, (id(module), index), given))
             return pending.popleft() if pending else forward(*args, **kwargs)
 
         return run
@@ -223,7 +262,7 @@ class _Recorder:
             self._measure(output)
             if not self._begun:
                 # A clone, because what follows may write into it in place. It stands for all that ran inside.
-                self.done[mark:] = [(id(module), _each(output, lambda t: t.detach().clone()))]
+                self.done[mark:] = [(id(module), each(output, lambda t: t.detach().clone()))]
             return output
 
         return run
@@ -235,48 +274,10 @@ class _Recorder:
             sizes.append(tensor.numel() * tensor.element_size())
             return tensor
 
-        _each(output, measure)
+        each(output, measure)
         self.largest_of_all = max(self.largest_of_all, *sizes)
         if self._begun:
             self.largest_after = max(self.largest_after, *sizes)
-
-
-@contextmanager
-def _forwards(root: nn.Module, instead: Callable[[nn.Module], Callable[..., Any] | None]) -> Iterator[None]:
-    """Let modules run something in place of their forward; each has its own again after, also on error."""
-    changed: list[tuple[nn.Module, Any]] = []
-    try:
-        for module in root.modules():
-            # A scripted module is one piece: nothing inside of it can be watched or replaced.
-            run = None if isinstance(module, torch.jit.ScriptModule) else instead(module)
-            if run is not None:
-                changed.append((module, vars(module).get("forward")))
-                vars(module)["forward"] = run
-        yield
-    finally:
-        for module, own in changed:
-            if own is None:
-                del vars(module)["forward"]
-            else:
-                vars(module)["forward"] = own
-
-
-def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a nested output with every tensor in it changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    make: Callable[[Any], Any] = type(value)
-    try:
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return make(*(_each(v, change) for v in value))  # a named tuple takes its fields one by one
-        if isinstance(value, list | tuple):
-            return make([_each(v, change) for v in value])
-        if isinstance(value, Mapping):
-            return make({k: _each(v, change) for k, v in value.items()})
-    except TypeError:
-        # Made in another way: it is handed out as it was, and the check against the output tells if that is wrong.
-        return value
-    return value
 
 
 def _close(found: Tensor, right: Tensor) -> bool:

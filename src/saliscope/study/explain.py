@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 #: What a note says where a network's output seems to have passed a softmax or a sigmoid already.
 ACTIVATED = "The output looks like {}, not logits: maps of saturated values fade."
+CONVERTED = "The image was converted from {} to {}, the type of the weights."
 CHANGED = "Forward runs changed {} of the network; that was put back."
 STRETCHED = "The cells of this layer could not be followed: the map is laid edge to edge over the view."
 
@@ -86,7 +87,7 @@ def explained(
                 question.scores(model(x))
             if question.output is not None and model.surveyed(x) is not None:
                 model.compare(x, question.output)
-        remarks = (*model.remarks, *((CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()))
+        remarks = _remarks(model, cases[0], x)
     assert question.output is not None
     check_output(question.output)
     predictions = network.predictions(question.output) if _speaks(network, question) else None
@@ -109,6 +110,14 @@ def explained(
                     Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
                 )
     return explanations
+
+
+def _remarks(model: OpenNetwork, case: Case, x: Tensor) -> tuple[str, ...]:
+    """Return what the runs showed, that an image was converted to another type, and what was put back."""
+    types = [str(t.dtype).removeprefix("torch.") for t in (case.view.tensor, x)]
+    converted = () if types[0] == types[1] else (CONVERTED.format(*types),)
+    changed = (CHANGED.format(", ".join(model.changed[:4])),) if model.changed else ()
+    return (*converted, *model.remarks, *changed)
 
 
 def _notes(network: Network, output: Tensor, remarks: tuple[str, ...]) -> tuple[str, ...]:
@@ -176,6 +185,9 @@ def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, giv
             do="Give the class both `beside` and `measures`: they name all that attribute_with returns but the map",
         )
     maps = {which: given[which] for which in (MAP, *beside)}
+    if question.output is not None:
+        # Maps of such an output are not finite either, and the output says why.
+        check_output(question.output)
     check_maps(name, method, maps, model.surveyed(x))
     measured = {which: given[which] for which in measures}
     if isinstance(method, Diagnosing):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from saliscope.core.errors import LayerError, SaliscopeError
 from saliscope.core.protocols import INPUT
+from saliscope.study.soundness import refused_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 HEAVY_GFLOP = 200.0
 NOT_CHECKED = "not checked"
 YES, NO = "yes", "no"
+#: What to do where the network can be called and its report still ends with an error of torch.
+CALL_IT = "Call the network yourself on the same tensor; the error that this one was raised from says where it ended"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def inspected(network: Network, x: Tensor, heavy_gflop: float = HEAVY_GFLOP) -> 
     """
     import torch
 
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(mode=False), refused_in_words("inspect", network.name, do=CALL_IT):
         one = x[:1].detach().to(network.device, network.dtype, copy=True)
         with network.opened() as model:
             survey = model.survey(one)
@@ -153,7 +156,9 @@ def _of_output(network: Network, output: Tensor) -> list[tuple[str, str, str]]:
     facts = [("output", f"{shape} {output.dtype}".replace("torch.", ""), "")]
     finite = bool(output.isfinite().all())
     facts.append(("finite", YES if finite else NO, "" if finite else "refused: look for NaN among the weights"))
-    if output.ndim > 2 and network.kind != "segmentation":
+    if output.ndim == 1:
+        kind = "asked for", "one number an image stands in (N, 1): return output[:, None]"
+    elif output.ndim > 2 and network.kind != "segmentation":
         kind = "asked for", "say kind='segmentation' for a map of classes, or give a function of the output as target"
     elif output.ndim == 2 and output.shape[1] == 1 and network.kind == "multi-class":
         kind = "asked for", "one logit is no share of 100 %: say kind='binary' or kind='regression'"
@@ -214,7 +219,8 @@ def _of_way_back(
 
 def again_scores(output: Tensor) -> Tensor:
     """Return one score (N, 1) that depends on the whole output, no entry of which outweighs by its sign."""
-    return output.flatten(1).square().sum(1, keepdim=True) + output.flatten(1).sum(1, keepdim=True)
+    flat = output.reshape(len(output), -1)
+    return flat.square().sum(1, keepdim=True) + flat.sum(1, keepdim=True)
 
 
 def _of_batch(model: OpenNetwork, one: Tensor, output: Tensor, *, heavy: bool) -> list[tuple[str, str, str]]:

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 #: Families of methods whose maps are made of gradients.
 BY_GRADIENT = ("gradient", "path", "cam", "propagation")
+#: What to do where a method ends with an error of torch.
+ANOTHER = "Use another method, such as occlusion; the error that this one was raised from says where it ended"
 
 
 @contextmanager
-def refused_in_words(name: str, model: str) -> Iterator[None]:
-    """Raise a SaliscopeError in place of any other exception that making a map raises."""
+def refused_in_words(name: str, model: str, do: str = ANOTHER) -> Iterator[None]:
+    """Raise a SaliscopeError in place of any other exception; `do` says what to do about it."""
     try:
         yield
     except (SaliscopeError, MemoryError):
@@ -30,7 +32,7 @@ def refused_in_words(name: str, model: str) -> Iterator[None]:
         raise ModelError(
             f"{name} on {model}, which ended with {type(error).__name__} ({first})",
             expected="a network on which it runs",
-            do="Use another method, such as occlusion; the error that this one was raised from says where it ended",
+            do=do,
         ) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saliscope.methods.kernel import at_least_single
-from saliscope.methods.propagation.carrier import Carrier, again
+from saliscope.methods.propagation.carrier import Carrier, again, on_copy
 from saliscope.methods.propagation.rules import shared
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def by_terms(carrier: Carrier, call: Call, epsilon: float, ledger: Ledger | None
 
     from saliscope.model.rewrite import tensors_in
 
+    later = on_copy(call)
     kept = [carrier.keep(t) for t in call.followed]
     # Sums of half precision lose digits; a constant among the arguments would not meet another precision.
     alone = len(list(tensors_in([*call.args, *call.named.values()]))) == len(kept)
@@ -50,10 +51,14 @@ def by_terms(carrier: Carrier, call: Call, epsilon: float, ledger: Ledger | None
         with torch.enable_grad():
             values = [k.values.detach() for k in kept]
             roots = [(at_least_single(v) if alone else v).detach().requires_grad_() for v in values]
-            z: Tensor = again(call, [root.clone() if call.inplace else root for root in roots])
+            z: Tensor = again(later, [root.clone() if call.inplace else root for root in roots])
         share = shared(at_least_single(r), at_least_single(z.detach()), epsilon)
         if ledger is not None:
             ledger.add(at_least_single(r) - share * z.detach())
+            if call.name in SUMS:
+                # A constant that values are added to keeps its part.
+                with torch.no_grad():
+                    ledger.add(share * at_least_single(again(later, [torch.zeros_like(root) for root in roots])))
         slopes = torch.autograd.grad(z, roots, (share / degree).to(z.dtype))
         # A spread of nothing has no slope, and its terms are zero.
         terms = [(root.detach() * slope).nan_to_num() for root, slope in zip(roots, slopes, strict=True)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -84,13 +85,24 @@ def written(call: Call) -> Iterator[Tensor]:
         yield call.args[0]
 
 
+def on_copy(call: Call) -> Call:
+    """Return a call whose target is a copy, where no graph leads to it, so that it can be run again when it is over."""
+    target = next(written(call), None)
+    if target is None or any(target is t for t in call.followed):
+        return call
+    return replace(call, args=(target.detach().clone(), *call.args[1:]))
+
+
 def again(call: Call, values: Sequence[Tensor]) -> Any:
-    """Return what a call returns when other values, in order, stand for the arguments that a graph leads to."""
-    following = iter(values)
+    """Return what a call returns when other values, in order, stand for the arguments that a graph led to."""
+    following, followed = iter(values), {id(t) for t in call.followed}
+    targets = {id(t) for t in written(call)} - followed
 
     def other(argument: Any) -> Any:
         if isinstance(argument, torch.Tensor):
-            return next(following) if argument.requires_grad else argument
+            if id(argument) in followed:
+                return next(following)
+            return argument.clone() if id(argument) in targets else argument
         if isinstance(argument, tuple | list):
             return [other(v) for v in argument] if isinstance(argument, list) else tuple(other(v) for v in argument)
         return argument
