@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -24,10 +24,31 @@ Source = Literal["values", "display"]
 
 @dataclass(frozen=True)
 class View:
-    """A tensor (1, C, *S) and the grid on which it lies."""
+    """A tensor (1, C, *S), the grid on which it lies, and, where it was learnt, how it was made: in words and a digest."""
 
     tensor: Tensor
     geometry: Geometry
+    words: tuple[str, ...] = ()
+    digest: str = ""
+
+
+class ToView(Protocol):
+    """What makes views of images: steps, or a caller's own function."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps, none where they are not known."""
+
+    @property
+    def source(self) -> Source:
+        """Return what of the image it begins at."""
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of what it does."""
+
+    def __call__(self, image: MedicalImage) -> View:
+        """Return the view of an image; raises GeometryError when it does not fit it."""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
 from saliscope.model.network import Network
-from saliscope.model.steps import make_step
-from saliscope.model.view import View, Viewing
+from saliscope.model.view import ToView, View
 from saliscope.study.asking import make_methods
 from saliscope.study.explain import Case, explained
 from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
+from saliscope.study.own_view import viewing_of
 from saliscope.study.present import Showing
 from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
@@ -40,7 +40,7 @@ def explain(
     *,
     labels: Sequence[str] = (),
     kind: OutputKind | None = None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None = None,
     output: str | int | None = None,
     spacing_mm: Sequence[float] | None = None,
     reshape_transform: Callable[[Tensor], Tensor] | None = None,
@@ -55,6 +55,8 @@ def explain(
     "contrast:malignant/benign", any object of `saliscope.core.target`, a list of these, or a function from the output
     to scores (N,). `layer` is a dotted name; None takes the card's, or the last spatial one. The rest describes a
     bare module: its labels, the kind of its output, its view, and where its logits are if it returns several things.
+    `view` is a list of steps, or your own preprocessing: any deterministic function of an image (torchvision, MONAI,
+    albumentations, your own), whose places are learnt so that the map returns to the image.
     Layers of tokens, with channels last, or folded into the batch are laid out by their followed axes;
     `reshape_transform`, a function from the layer's output to (N, C, *S'), does it in place of that. `forward` calls a
     module that needs more than the image: `lambda net, x: net(x, table)`.
@@ -87,7 +89,7 @@ def inspect(
     *,
     labels: Sequence[str] = (),
     kind: OutputKind | None = None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None = None,
     output: str | int | None = None,
     heavy_gflop: float = HEAVY_GFLOP,
 ) -> Inspection:
@@ -111,7 +113,7 @@ def _network(
     model: nn.Module | Network | str | Path,
     labels: Sequence[str],
     kind: OutputKind | None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None,
     output: str | int | None,
 ) -> Network:
     from torch import nn
@@ -130,13 +132,11 @@ def _network(
             expected="a torch module, a Network, or the name or path of a model card",
             do="Pass one of these",
         )
-    if view is not None and not isinstance(view, Viewing):
-        view = Viewing(tuple(make_step(s) if isinstance(s, Mapping) else s for s in view))
     return replace(
         network,
         labels=tuple(labels) or network.labels,
         kind=kind or network.kind,
-        viewing=view or network.viewing,
+        viewing=network.viewing if view is None else viewing_of(view),
         output=output if output is not None else network.output,
     )
 

@@ -101,7 +101,7 @@ def explained(
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
                 said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
-                provenance = _provenance(case.image, network, a, label, one.at(n, k), said_of_it)
+                provenance = _provenance(case, network, a, label, one.at(n, k), said_of_it)
                 own = values.pop(MAP)
                 plain = Explanation(
                     own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values
@@ -203,7 +203,7 @@ def _grid(
 
 
 def _provenance(
-    image: MedicalImage,
+    case: Case,
     network: Network,
     a: Asking,
     label: str,
@@ -211,9 +211,9 @@ def _provenance(
     notes: tuple[str, ...],
 ) -> Provenance:
     return Provenance(
-        image=image.digest,
+        image=case.image.digest,
         weights=network.weights_digest(),
-        view=network.viewing.digest,
+        view=case.view.digest or network.viewing.digest,
         model=network.name,
         method=a.name,
         fields=described(a.method),
@@ -225,7 +225,8 @@ def _provenance(
         diagnostics=diagnostics,
         notes=notes,
         warning=network.warning,
-        view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
+        view_steps=case.view.words
+        or (f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
     )
 
 
