@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,7 +107,7 @@ def _pictures(image: MedicalImage) -> list[Form]:
 
 
 def _pil(mode: str) -> Callable[[Callable[..., Any], Array, MedicalImage], Any]:
-    def call(function: Callable[..., Any], values: Array, image: MedicalImage) -> Any:
+    def call(function: Callable[..., Any], values: Array, _: MedicalImage) -> Any:
         from PIL import Image
 
         return function(Image.fromarray(_channels_last(values).astype(np.uint8)).convert(mode))
@@ -146,7 +146,7 @@ def _tensor(values: Array, image: MedicalImage, function: Callable[..., Any] | N
         return tensor
     if not any(type(one).__module__.startswith("monai") for one in reachable(function)):
         return tensor
-    from monai.data import MetaTensor
+    from monai.data.meta_tensor import MetaTensor
 
     made: Tensor = MetaTensor(tensor, affine=torch.from_numpy(image.geometry.affine))
     return made
@@ -197,7 +197,7 @@ def _channels_first(given: Any, ndim: int) -> Array:
         given = np.moveaxis(given, -1, 0)
     if given.ndim != ndim + 1 or min(given.shape[1:], default=0) < LEAST_ELEMENTS or given.shape[0] > MOST_CHANNELS:
         raise NoImage(f"returns an array of shape {tuple(shape)}")
-    if not 0 < given.shape[0] or not np.isfinite(given).all():
+    if not given.shape[0] > 0 or not np.isfinite(given).all():
         raise NoImage("returns NaN or infinite values, or nothing")
     return np.ascontiguousarray(given, dtype=np.float32)
 
@@ -214,5 +214,3 @@ def _whole_bytes(image: MedicalImage) -> bool:
 
 def _axes(image: MedicalImage) -> str:
     return "row, column" if image.geometry.ndim == 2 else "plane, row, column"
-
-

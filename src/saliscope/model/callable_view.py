@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,8 +19,9 @@ from saliscope.model.affine_fit import Affine
 from saliscope.model.call_forms import Form, Store, forms
 from saliscope.model.discs import Array
 from saliscope.model.frame import Step
-from saliscope.model.places import TOLERANCE, Misplaced, Places, check, learn
-from saliscope.model.reachable import chances, random_state
+from saliscope.model.looks import TOLERANCE, Misplaced
+from saliscope.model.places import Places, check, learn
+from saliscope.model.reachable import chances, random_state, silent, told
 from saliscope.model.view import Source, View
 
 #: Calls with one image that must agree: of a function that draws nothing, and of one that draws.
@@ -77,19 +77,21 @@ class CallableViewing:
     @property
     def name(self) -> str:
         """Return what the function is called, on one line, with its module."""
-        kind = self.function if isinstance(self.function, FunctionType | type) else type(self.function)
-        where = f"{kind.__module__}.{kind.__qualname__}"
-        own = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(self.function).split()))
-        own = own if len(own) <= LONGEST else own[: LONGEST - 3] + "..."
-        return where if isinstance(self.function, FunctionType | type) else f"{where}: {own}"
+        named = self.function if isinstance(self.function, FunctionType | MethodType | type) else type(self.function)
+        where = f"{named.__module__}.{named.__qualname__}"
+        if named is self.function:
+            return where
+        own = told(self.function)
+        # MONAI's Compose says nothing of itself: what it composes is a better name than its own attributes.
+        parts = getattr(self.function, "transforms", None)
+        if isinstance(parts, list | tuple) and silent(self.function):
+            own = ", ".join(type(one).__name__ for one in parts)
+        return f"{where}: {own if len(own) <= LONGEST else own[: LONGEST - 3] + '...'}"
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of what is known of the function before there is an image."""
-        whole = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.function))
-        code = getattr(self.function, "__code__", None)
-        own = "" if code is None else code.co_code.hex() + re.sub(r" at 0x[0-9a-fA-F]+", "", repr(code.co_consts))
-        return hashlib.sha256(json.dumps([self.name, self.form, whole, own]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.name, self.form, told(self.function)]).encode()).hexdigest()
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError with the reason where its places cannot be known."""
@@ -100,8 +102,7 @@ class CallableViewing:
         words = (
             f"from the image's {form.source}, given as {form.words}",
             f"by {self.name}",
-            f"learnt: {_in_words(affine)}; discs painted into the image lay {places.residual:.2g} elements from there "
-            "(root mean square)",
+            f"learnt: {_in_words(affine)}; discs painted into the image lay {places.residual:.2f} elements from there",
         )
         learnt = [self.digest, form.name, np.round(affine.matrix, 6).tolist(), np.round(affine.offset, 6).tolist()]
         digest = hashlib.sha256(json.dumps(learnt).encode()).hexdigest()
@@ -200,7 +201,7 @@ def _moved(geometry: Geometry, affine: Affine, shape: tuple[int, ...]) -> Geomet
 
 
 def _preferred(found: Places, carried: Any, geometry: Geometry, shape: tuple[int, ...]) -> Places:
-    """Return the places by the affine (4, 4) that a volume carries, as MONAI's do, where it agrees with what was learnt."""
+    """Return places by the affine (4, 4) that a volume carries, as MONAI's do, where it agrees with what was learnt."""
     world = None if carried is None else np.asarray(carried, dtype=np.float64)
     if geometry.ndim != 3 or world is None or world.shape != (4, 4) or not np.isfinite(world).all():
         return found

@@ -67,7 +67,7 @@ def grid_of_discs(low: Floats, high: Floats, counts: Sequence[int], *, centre: b
 
 
 def painted(carrier: Array, discs: Discs, high: Bools) -> Array:
-    """Return the image (C, *S), cleared to its lowest value around each disc, and in it those discs that are `high` (P,).
+    """Return the image (C, *S), cleared to its lowest value around each disc, with those discs that are `high` (P,).
 
     A disc rises smoothly to the image's highest value in its middle.
     """
@@ -183,7 +183,8 @@ def _levelled(series: Floats, quiet: Bools | None) -> Floats:
     spread = float((base**2).sum())
     slopes = (change[:, quiet] @ base) / spread if spread > 0 else np.zeros(len(series))
     levelled: Floats = change - slopes[:, None] * (mean - mean[quiet].mean())
-    return levelled - levelled[:, quiet].mean(axis=1, keepdims=True)
+    levelled -= levelled[:, quiet].mean(axis=1, keepdims=True)
+    return levelled
 
 
 def _around(shape: tuple[int, ...], centre: Floats, radii: Floats) -> tuple[tuple[slice, ...], Floats]:

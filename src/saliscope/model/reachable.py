@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -33,7 +34,8 @@ def random_state(function: Any) -> list[str]:
     """Return the states of all generators that a function may draw from: the three common ones, and its own."""
     import torch
 
-    states = [repr(random.getstate()), repr(_plain(np.random.get_state())), str(torch.get_rng_state().numpy().tobytes())]
+    common = np.random.get_state()  # noqa: NPY002 - the generator that a function may draw from
+    states = [repr(random.getstate()), repr(_plain(common)), str(torch.get_rng_state().numpy().tobytes())]
     for one in reachable(function):
         if isinstance(one, np.random.Generator):
             states.append(repr(_plain(one.bit_generator.state)))
@@ -55,6 +57,39 @@ def chances(function: Any) -> list[float]:
             if isinstance(value, float) and 0 < value < 1:
                 found.append(value)
     return found
+
+
+def told(function: Any) -> str:
+    """Return what a function says of itself, on one line; where it says nothing, what it is made of."""
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        held = [value for value in _parts(function) if _says(value)]
+        return _no_addresses(f"{code.co_code.hex()} {code.co_consts!r} {held!r}")
+    own = " ".join(repr(function).split())
+    if " object at 0x" not in own and not own.startswith("<bound method"):
+        return _no_addresses(own)
+    listed = []
+    for one in reachable(function):
+        if silent(one):
+            plain = {k: v for k, v in sorted(getattr(one, "__dict__", {}).items()) if _says(v)}
+            listed.append(f"{type(one).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})")
+    return _no_addresses(", ".join(listed) or own)
+
+
+def silent(one: Any) -> bool:
+    """Return whether an object's repr says nothing but its class and its address."""
+    own: Any = type(one).__repr__
+    return own is object.__repr__
+
+
+def _says(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_says(v) for v in value)
+    return isinstance(value, str | int | float | bool)
+
+
+def _no_addresses(words: str) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", words)
 
 
 def _parts(one: Any) -> list[Any]:

@@ -24,7 +24,7 @@ Source = Literal["values", "display"]
 
 @dataclass(frozen=True)
 class View:
-    """A tensor (1, C, *S), the grid on which it lies, and, where it was learnt, how it was made: in words and a digest."""
+    """A tensor (1, C, *S) and the grid on which it lies; where that was learnt, how in words, and a digest."""
 
     tensor: Tensor
     geometry: Geometry

@@ -51,5 +51,3 @@ def stored(values: Array, image: MedicalImage, folder: Path) -> Path:
     path = folder / "image.nii"
     save_nifti(values[0], image.geometry, path)
     return path
-
-
