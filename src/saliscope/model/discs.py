@@ -122,8 +122,8 @@ def located(high: Array, low: Array, signs: Floats, expected: Floats, radii: Flo
     shape = np.array(high.shape[1:])
     boxes = []
     for place in expected:
-        start = np.clip(np.floor(place - REACH * radii), 0, shape - 1).astype(int)
-        stop = np.clip(np.ceil(place + REACH * radii) + 1, start + 1, shape).astype(int)
+        start = np.clip(np.ceil(place - REACH * radii), 0, shape - 1).astype(int)
+        stop = np.clip(np.floor(place + REACH * radii) + 1, start + 1, shape).astype(int)
         boxes.append(tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)))
     quiet = np.ones(high.shape[1:], dtype=bool)
     for box in boxes:

@@ -69,8 +69,10 @@ def _learnt(look: Look) -> Places:
         more = measured(look, affine, n)
         residual = _residual(affine, *more)
         if residual < TOLERANCE and (n > 0 or good):
-            both = fitted(np.concatenate([source, more[0]]), np.concatenate([output, more[1]]), *sizes)
-            affine = both if both is not None and _residual(both, *more) < TOLERANCE else affine
+            # The first discs may be cut a little by the edge of the view: they told the map roughly, and agree.
+            pairs = more if n == 0 else (np.concatenate([source, more[0]]), np.concatenate([output, more[1]]))
+            finer = fitted(*pairs, *sizes)
+            affine = finer if finer is not None and _residual(finer, *more) < TOLERANCE else affine
             return Places(affine, _residual(affine, *more))
         source, output = more
         found = fitted(source, output, *sizes)
