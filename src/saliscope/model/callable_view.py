@@ -78,7 +78,7 @@ class CallableViewing:
     def name(self) -> str:
         """Return what the function is called, on one line, with its module."""
         named = self.function if isinstance(self.function, FunctionType | MethodType | type) else type(self.function)
-        where = f"{named.__module__}.{named.__qualname__}"
+        where = ".".join(part for part in (named.__module__, named.__qualname__) if part)
         if named is self.function:
             return where
         own = told(self.function)

@@ -70,8 +70,9 @@ def _learnt(look: Look) -> Places:
         residual = _residual(affine, *more)
         if residual < TOLERANCE and (n > 0 or good):
             # The first discs may be cut a little by the edge of the view: they told the map roughly, and agree.
-            pairs = more if n == 0 else (np.concatenate([source, more[0]]), np.concatenate([output, more[1]]))
-            finer = fitted(*pairs, *sizes)
+            known = slice(0, len(source) if n > 0 else 0)
+            pairs = np.concatenate([source[known], more[0]]), np.concatenate([output[known], more[1]])
+            finer = fitted(pairs[0], pairs[1], *sizes)
             affine = finer if finer is not None and _residual(finer, *more) < TOLERANCE else affine
             return Places(affine, _residual(affine, *more))
         source, output = more
@@ -96,7 +97,7 @@ def _roughly(look: Look) -> tuple[Floats, Floats, Affine]:
         seen = decoded(np.stack([look.of(discs, column) for column in table.T]), table)
         if seen.twice > len(seen.numbers) / 2:
             raise Misplaced(
-                "a view in which elements of the image arrive at several places, as in a tiling or a crop to its content",
+                "a view in which elements of the image arrive at several places, as in a tiling or a crop to content",
                 expected="one place for each element",
                 do="Give a view that shows the image once",
             )
