@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from test_places import textured
 
-from saliscope.core.errors import GeometryError, InputError
+from saliscope.core.errors import GeometryError, InputError, ModelError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.callable_view import CallableViewing
@@ -204,7 +204,7 @@ def test_a_second_image_costs_four_calls() -> None:
 def test_steps_are_still_steps_and_a_list_of_functions_is_refused() -> None:
     assert viewing_of([{"step": "resize", "shape": [8, 8]}]) == viewing_of({"step": "resize", "shape": [8, 8]})
     for wrong in ([of_array, of_tensor], 3, "resize"):
-        with pytest.raises(InputError, match="no step of saliscope"):
+        with pytest.raises(ModelError, match="a function of an image, or a list of steps"):
             viewing_of(wrong)
 
 

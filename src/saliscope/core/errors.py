@@ -10,6 +10,7 @@ SaliscopeError
 ├── ModelError            a network that cannot be used
 │   ├── CardError         a model card that is wrong
 │   ├── WeightsError      weights that cannot be loaded safely
+│   ├── ChannelsError     an image with other channels than the network takes
 │   ├── LayerError        a layer that is not there, or cannot be watched
 │   └── OutputError       an output that is not understood
 ├── MethodError           a method that is not there, or does not fit
@@ -71,6 +72,14 @@ class WeightsError(ModelError):
     """Weights that cannot be loaded safely."""
 
 
+class ChannelsError(ModelError):
+    """An image with other channels than the network takes; `wanted` is how many it does."""
+
+    def __init__(self, got: str, *, wanted: int, expected: str = "", do: str = "") -> None:
+        super().__init__(got, expected=expected, do=do)
+        self.wanted = wanted
+
+
 class LayerError(ModelError):
     """A layer that is not there, or cannot be watched."""
 
@@ -115,3 +124,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 class NetworkWarning(UserWarning):
     """What the card of a network says to everybody who uses it."""
+
+
+class TargetWarning(UserWarning):
+    """What was asked could mean two things; it says which was taken."""

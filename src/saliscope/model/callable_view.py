@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -49,7 +49,7 @@ class CallableViewing:
     MetaTensor with its affine, `image=`, a dict, a path; `form` sets it, by the name that the record gives. It returns
     a tensor or an array (C, *S), (*S) or (1, C, *S), or a dict that holds one as "image". Where it puts each element of
     the image is learnt by some calls with discs painted into the image, and checked by two calls on every image.
-    `store` writes images to files for functions that take a path.
+    `store` writes images to files for functions that take a path; `channels` repeats the one channel that it returns.
 
         >>> import numpy as np
         >>> from saliscope.core.geometry import Geometry
@@ -63,6 +63,7 @@ class CallableViewing:
     function: Callable[..., Any]
     form: str = ""
     store: Store | None = field(default=None, repr=False)
+    channels: int = 0
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -93,6 +94,14 @@ class CallableViewing:
         """Return the SHA-256 of what is known of the function before there is an image."""
         return hashlib.sha256(json.dumps([self.name, self.form, told(self.function)]).encode()).hexdigest()
 
+    def described(self) -> tuple[str, ...]:
+        """Return what is known of the function before there is an image, in words."""
+        return (f"by {self.name}",)
+
+    def repeated(self, count: int) -> Self:
+        """Return the same with its one channel given so many times."""
+        return replace(self, channels=count)
+
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError with the reason where its places cannot be known."""
         import torch
@@ -101,10 +110,19 @@ class CallableViewing:
         affine = places.affine
         words = (
             f"from the image's {form.source}, given as {form.words}",
-            f"by {self.name}",
+            *self.described(),
             f"learnt: {_in_words(affine)}; discs painted into the image lay {places.residual:.2f} elements from there",
         )
-        learnt = [self.digest, form.name, np.round(affine.matrix, 6).tolist(), np.round(affine.offset, 6).tolist()]
+        if self.channels and len(output) == 1:
+            output = output.repeat(self.channels, axis=0)
+            words = (*words, f"channels count={self.channels}")
+        learnt = [
+            self.digest,
+            self.channels,
+            form.name,
+            np.round(affine.matrix, 6).tolist(),
+            np.round(affine.offset, 6).tolist(),
+        ]
         digest = hashlib.sha256(json.dumps(learnt).encode()).hexdigest()
         return View(torch.from_numpy(output)[None], _moved(image.geometry, affine, output.shape[1:]), words, digest)
 

@@ -213,6 +213,8 @@ class OpenNetwork:
     def size_of(self, x: Tensor, layer: str) -> tuple[int, ...]:
         """Return the grid's size S' of a layer's output for an input (N, C, *S), () for a layer without one."""
         run = run_of(self.runs(x), layer)
+        if run is not None and self.network.reshape_transform is not None:
+            return tuple(Transformed(self.network.reshape_transform, x.ndim).laid_out(torch.zeros(run.shape)).shape[2:])
         return run.grid.shape if run is not None and run.grid is not None else ()
 
     def stages(self, x: Tensor) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from saliscope.core.errors import GeometryError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.frame import Frame, Step
+from saliscope.model.intensity import Channels
 from saliscope.model.steps import step_name
 
 if TYPE_CHECKING:
@@ -40,12 +41,18 @@ class ToView(Protocol):
         """Return the steps, none where they are not known."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Source | Literal["tensor"]:
         """Return what of the image it begins at."""
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of what it does."""
+
+    def described(self) -> tuple[str, ...]:
+        """Return the source and what is done in words, for the page and the record."""
+
+    def repeated(self, count: int) -> Self:
+        """Return the same with its one channel given so many times."""
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when it does not fit it."""
@@ -53,16 +60,29 @@ class ToView(Protocol):
 
 @dataclass(frozen=True)
 class Viewing:
-    """The steps from an image to what a network expects, beginning at its values or at what a clinician sees."""
+    """The steps from an image to what a network expects, beginning at its values or at what a clinician sees.
+
+    The source "tensor" stands where there was no image: a tensor was given that is already as the network sees it.
+    """
 
     steps: tuple[Step, ...] = ()
-    source: Source = "values"
+    source: Source | Literal["tensor"] = "values"
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the steps."""
         words = [self.source, *({"step": step_name(s), **asdict(s)} for s in self.steps)]
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+    def described(self) -> tuple[str, ...]:
+        """Return the source and the steps in words, for the page and the record."""
+        if self.source == "tensor":
+            return ("a tensor as the network sees it",)
+        return (f"from the image's {self.source}", *described(self.steps))
+
+    def repeated(self, count: int) -> Self:
+        """Return the same with its one channel given so many times."""
+        return replace(self, steps=(*self.steps, Channels(count)))
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when a step does not fit it."""

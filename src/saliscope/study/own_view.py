@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saliscope.core.errors import InputError
+from saliscope.core.errors import InputError, ModelError
 from saliscope.core.image import MedicalImage
 from saliscope.model.callable_view import CallableViewing
 from saliscope.model.discs import Array
@@ -21,7 +21,7 @@ from saliscope.write.image_png import array_png
 def viewing_of(view: Any) -> ToView:
     """Return the view that a caller means: steps, tables of steps, one of them, or a function of an image.
 
-    Raises InputError for what is none of these.
+    Raises ModelError for what is none of these.
     """
     if isinstance(view, Viewing | CallableViewing):
         return view
@@ -29,15 +29,15 @@ def viewing_of(view: Any) -> ToView:
         view = [view]
     if callable(view):
         return CallableViewing(view, store=stored)
-    listed = list(view) if isinstance(view, list | tuple) else [view]
-    wrong = [s for s in listed if not isinstance(s, Mapping) and type(s) not in STEPS.values()]
-    if wrong:
-        raise InputError(
-            f"a view with {type(wrong[0]).__name__}, which is no step of saliscope",
-            expected="steps, tables of steps, or one function of an image",
-            do="Make one function of a list of transforms, as torchvision's and MONAI's Compose do",
+    made = [make_step(s) if isinstance(s, Mapping) else s for s in view] if isinstance(view, list | tuple) else None
+    if made is None or not all(type(s) in STEPS.values() for s in made):
+        raise ModelError(
+            f"view={view!r}",
+            expected="a function of an image, or a list of steps or of their tables as in a model card",
+            do="For example view=[{'step': 'resize', 'shape': [224, 224]}]; make one function of a list of transforms, "
+            "as torchvision's and MONAI's Compose do",
         )
-    return Viewing(tuple(make_step(s) if isinstance(s, Mapping) else s for s in listed))
+    return Viewing(tuple(made))
 
 
 def stored(values: Array, image: MedicalImage, folder: Path) -> Path:

@@ -60,6 +60,7 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
+            "resolution": explanation.resolution,
             "placement": "linear between the centres of the native cells, zero outside what the network saw",
             "native_minimum": _finite(explanation.values.min()),
             "native_maximum": _finite(explanation.values.max()),
