@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 from skimage.exposure import equalize_adapthist, equalize_hist
 from skimage.transform import resize
 
-from saliscope.model.looks import Misplaced
+from saliscope.core.errors import Misplaced
 from saliscope.model.places import Places, check, learn
 
 Function = Callable[[Any], Any]

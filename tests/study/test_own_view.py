@@ -107,5 +107,5 @@ def test_a_look_before_takes_the_function_too() -> None:
 def test_one_channel_is_given_three_times_to_a_network_of_three() -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 4, stride=4), *list(seeing_bright())[1:])
     e = saliscope.explain(image_with_spot(), net, "gradient", 1, view=lambda a: np.asarray(a)[:, ::-1])
-    assert e.view.shape == (160, 200)
+    assert e.geometry.shape == (160, 200)
     assert "channels count=3" in e.provenance.view_steps

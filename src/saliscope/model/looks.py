@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saliscope.core.errors import GeometryError
+from saliscope.core.errors import Misplaced
 from saliscope.model.affine_fit import Affine
 from saliscope.model.discs import CLEARED, Array, Bools, Discs, Floats, grid_of_discs, located, painted
 
@@ -35,10 +35,6 @@ UNLIKE = 0.1
 LEAST_QUIET = 30
 #: One disc alone makes at least this share of the change of an output where it is expected.
 CHANGES_THERE = 0.3
-
-
-class Misplaced(GeometryError):
-    """Where a preprocessing puts the elements of an image could not be learnt."""
 
 
 @dataclass(frozen=True, eq=False)
