@@ -7,14 +7,14 @@ export OMP_NUM_THREADS ?= 1
 
 setup: .venv/.done
 
-.venv/.done: pyproject.toml
+.venv/.done: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "saliscope needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@# Debian parts venv from Python; as root it is fetched, else you are told.
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y python3-venv; } \
 	  || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@echo "Installing into .venv (a few minutes the first time) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup  ## explain what the package ships, and print the page to open
@@ -43,10 +43,10 @@ gallery: setup  ## every method on the same picture and volume: gallery-out/inde
 	@$(BIN)/python docs/make_gallery.py
 
 # One call, so that the peers cannot move torch to a build with CUDA.
-.venv-bench/.done: pyproject.toml Makefile
+.venv-bench/.done: pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -m venv .venv-bench
 	@echo "Installing the peers into .venv-bench ..."
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' 'torch>=2.10,<2.14' 'torchvision==0.28.*' \
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' 'torchvision==0.28.*' \
 	  captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 zennit==0.5.1 quantus==0.6.0 timm==1.0.31 einops==0.8.1 monai==1.6.1
 	@touch $@
 

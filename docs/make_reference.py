@@ -30,6 +30,7 @@ COMMANDS = (
     ["metrics"],
     ["models"],
     ["phantom"],
+    ["model", "init"],
     ["model", "show"],
     ["model", "check"],
     ["model", "fetch"],

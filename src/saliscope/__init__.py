@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from saliscope.core.errors import SaliscopeError
     from saliscope.core.explanation import Explanation
     from saliscope.core.geometry import Geometry
@@ -47,6 +49,7 @@ __all__ = [
     "PerImage",
     "References",
     "SaliscopeError",
+    "__version__",
     "explain",
     "inspect",
     "load",
@@ -56,6 +59,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # Asked of the installed package, once somebody wants it: the one place that says it is pyproject.toml.
+        return import_module("importlib.metadata").version("saliscope")
     if name not in _ADDRESSES:
         raise AttributeError(f"module 'saliscope' has no attribute {name!r}")
     module, _, attribute = _ADDRESSES[name].partition(":")

@@ -272,3 +272,27 @@ def test_the_catalogue_says_what_a_reader_must_know(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert "class discriminative  no" in shown
     assert "fails randomisation   no" in shown
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_the_version_is_said_and_is_that_of_the_package(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import saliscope
+
+    assert run(word) == 0
+    assert capsys.readouterr().out == f"saliscope {saliscope.__version__}\n"
+    assert saliscope.__version__[0].isdigit()
+
+
+def test_weights_in_place_of_a_card_are_answered_in_one_sentence(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    weights = tmp_path / "my weights.pt"
+    torch.save({"w": torch.ones(2)}, weights)
+    for words in (["explain", picture, "--out", tmp_path / "o", "-m"], ["model", "check"], ["check", picture, "-m"]):
+        assert run(*words, weights) == 2
+        said = capsys.readouterr()
+        assert f"saliscope model init '{weights}'" in said.err
+        assert len(said.err.strip().splitlines()) == 1
+        assert not (tmp_path / "o").exists()

@@ -288,3 +288,27 @@ def test_the_malaria_network_says_of_the_ten_cells_what_its_layers_say(data):
         right += (logit > 0) == (path.parent.name == "uninfected")
     # Two of the parasitized cells are called uninfected at 0.61: the network errs there, the adapter does not.
     assert right == 8
+
+
+def test_a_keras_file_brings_its_architecture_and_an_archive_of_keras_says_how_to_save_it(tmp_path):
+    import tomllib
+    import zipfile
+
+    from saliscope.study.card_draft import Told, drafted
+
+    layers = [
+        entry((12, 10, 3)),
+        layer("GlobalAveragePooling2D", "pool", "in"),
+        layer("Dense", "dense", "pool", units=1, activation="sigmoid", use_bias=True),
+    ]
+    arrays = {"dense": {"kernel": np.ones((3, 1)), "bias": np.zeros(1)}}
+    write(tmp_path / "m.h5", layers, arrays)
+    draft = drafted(tmp_path / "m.h5", tmp_path / "m.toml", Told(size=(12, 10)))
+    words = tomllib.loads(draft.text)
+    assert (words["architecture"], words["output"]) == ("keras", "binary")
+    assert not any(line.startswith("output") for line in draft.guesses)
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", "")
+    with pytest.raises(WeightsError, match=r"\.save\('m\.h5'\); then saliscope model init .*m\.h5"):
+        drafted(tmp_path / "m.keras", tmp_path / "k.toml")

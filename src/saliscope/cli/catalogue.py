@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from saliscope.cli.fetch import model_check, model_fetch
+from saliscope.cli.init import model_init
 from saliscope.cli.show import as_json, line, paragraph, plain, table
 from saliscope.core.protocols import Family
 
@@ -173,6 +174,7 @@ def _model() -> None:
     """One network: its card, its weights, whether it loads."""
 
 
+model_app.command("init")(model_init)
 model_app.command("fetch")(model_fetch)
 model_app.command("check")(model_check)
 

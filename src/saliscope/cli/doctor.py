@@ -11,7 +11,10 @@ from saliscope.cli.show import as_json, line
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False) -> None:
-    """Check codecs, the torch build, the GPU, free memory, write rights; exit code 1 if something needed is missing."""
+    """Check codecs, the torch build, the GPU, optional libraries, write rights.
+
+    Exit code 1 if something needed is missing, or something installed cannot be imported.
+    """
     from saliscope.study.doctor import findings
 
     found = findings()
@@ -22,5 +25,5 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Write JSON to stdo
             line(f"{f.state:<8} {f.what}: {f.detail}")
             if f.do:
                 line(f"{'':<8} -> {f.do}")
-    if any(f.state == "missing" for f in found):
+    if any(f.state in ("missing", "broken") for f in found):
         sys.exit(1)

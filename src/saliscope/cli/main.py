@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -17,6 +19,7 @@ from saliscope.cli.explain import explain
 from saliscope.cli.export import export
 from saliscope.cli.pacs import pacs_app
 from saliscope.cli.phantom import phantom
+from saliscope.cli.show import line
 from saliscope.core.errors import SaliscopeError
 
 app = typer.Typer(
@@ -27,6 +30,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import saliscope
+
+        line(f"saliscope {saliscope.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Where in a medical image a network's answer came from. Research use only, not for diagnosis."""
+
+
 app.command()(explain)
 app.command()(check)
 app.command()(export)
@@ -43,6 +65,10 @@ app.command()(doctor)
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal cannot show, or a name in another encoding, must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=list(sys.argv[1:] if words is None else words), prog_name="saliscope")
     except SaliscopeError as error:

@@ -26,12 +26,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import category
 
 
 class SaliscopeError(Exception):
     """Says what was got, what was expected, and what to do."""
 
     def __init__(self, got: str, *, expected: str = "", do: str = "") -> None:
+        # Names of files stand in these: whoever prints or stores a message can encode it.
+        got, expected, do = printable(got), printable(expected), printable(do)
         self.got, self.expected, self.do = got, expected, do
         sentence = f"{got}; expected {expected}" if expected else got
         super().__init__(f"{sentence}. {do}" if do else f"{sentence}.")
@@ -115,6 +118,25 @@ class CannotSay(WriteError):
 
 class PacsError(SaliscopeError):
     """A configuration, a peer or a queue of DICOM traffic that cannot be used."""
+
+
+def printable(text: str) -> str:
+    r"""Return text that every terminal and file takes, for names of files may hold anything.
+
+    A byte that is no UTF-8 is written as \xfc, and so is a control character, which could end a line or colour it.
+
+    Example:
+        >>> printable("M\udcfcller.png")
+        'M\\xfcller.png'
+    """
+    if text.isprintable():
+        return text
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, as names on Windows may have
+        data = text.encode("utf-8", "backslashreplace")
+    characters = data.decode("utf-8", "backslashreplace")
+    return "".join(f"\\x{ord(c):02x}" if category(c) == "Cc" else c for c in characters)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

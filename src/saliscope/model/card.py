@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, get_args
 
 from saliscope.core.errors import CardError, SaliscopeError, WeightsError, did_you_mean
 from saliscope.core.target import OutputKind
-from saliscope.model.adapters.hub import check_address, is_address, kept
+from saliscope.model.adapters.hub import SUFFIXES, check_address, is_address, kept
+from saliscope.model.file_kind import NOT_WHOLE, OF_WEIGHTS, WORDS, file_kind, init_command
 from saliscope.model.shipped import shipped, words_of
 from saliscope.model.steps import make_step
 from saliscope.model.view import Source, Viewing, described
@@ -28,7 +29,10 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "arguments": (dict,),
     "weights": (str,),
     "digest": (str,),
+    "state_key": (str,),
     "prefix": (str,),
+    "rename": (dict,),
+    "ignore": (list,),
     "labels": (list,),
     "output": (str,),
     "output_key": (str, int),
@@ -59,8 +63,9 @@ class Card:
 
     `weights` is a path beside the card, or begins with "$SALISCOPE_DATA/", or is an address "https://..." (then with a
     digest), or is empty where the architecture's weights are analytic; `digest` is "sha256:" and the SHA-256 of that
-    file; `prefix` begins every key of it. With `scale` "operating-point", probabilities are shown too on the scale on
-    which each threshold is 0.5.
+    file; `state_key` says where in a checkpoint the weights lie, such as "ema/model"; `prefix` begins every key of
+    them, but for those whose beginnings `rename` replaces and `ignore` leaves out. With `scale` "operating-point",
+    probabilities are shown too on the scale on which each threshold is 0.5.
     `warning` is said whenever the network is used; networks of one `family` are listed together.
     """
 
@@ -81,7 +86,10 @@ class Card:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: str = ""
     digest: str = ""
+    state_key: str | None = None
     prefix: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
     output_key: str | int | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     scale: Literal["probability", "operating-point"] = "probability"
@@ -93,8 +101,11 @@ class Card:
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Return the card of a TOML file; raises CardError that says what is wrong with it."""
-        file = Path(path)
-        words = words_of(file)
+        return cls.of(words_of(Path(path)), Path(path))
+
+    @classmethod
+    def of(cls, words: Mapping[str, Any], file: Path) -> Self:
+        """Return the card of what a file says; raises CardError that says what is wrong with it."""
         _check_keys(words, file)
         _check_values(words, file)
         try:
@@ -126,6 +137,11 @@ class Card:
             )
         return Path(folder) / self.weights[len(DATA) + 1 :]
 
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """Return which of licence, attribution, intended use and limits the card leaves empty."""
+        return tuple(key for key in ("licence", "attribution", "intended", "limits") if not getattr(self, key))
+
     def describe(self) -> dict[str, Any]:
         """Return the whole card as plain values for JSON, the view as one line for each step."""
         kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("path", "view")}
@@ -139,7 +155,7 @@ def find(name_or_path: str | Path) -> Card:
     if str(name_or_path) in known:
         return Card.read(known[str(name_or_path)])
     path = Path(name_or_path)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or (path.is_file() and not _refuse_weights(path)):
         return Card.read(path)
     if (path / "card.toml").is_file():
         return Card.read(path / "card.toml")
@@ -147,11 +163,52 @@ def find(name_or_path: str | Path) -> Card:
         from saliscope.model.adapters.bundle import card_of
 
         return card_of(path)
+    if (path / "saved_model.pb").is_file():
+        raise CardError(
+            f"model {path} is a SavedModel of TensorFlow and not a card",
+            expected="a Keras model in one .h5 file",
+            do=f"Save it where you trust it: model.save('model.h5'); then {init_command(Path('model.h5'))}",
+        )
+    if path.suffix.lower() in SUFFIXES:
+        raise CardError(f"model {path}: no such file", expected="weights or a card", do="Correct the path")
     raise CardError(
         f"model {str(name_or_path)!r}",
         expected="the name of a shipped model, or the path of a card (.toml) or of a MONAI bundle",
         do=did_you_mean(str(name_or_path), known),
     )
+
+
+def _refuse_weights(path: Path) -> bool:
+    """Return False for a text; raises for any other file, with the command that writes a card for it."""
+    kind = file_kind(path)
+    if kind == "text":
+        return False
+    if kind in NOT_WHOLE:
+        raise WeightsError(f"model {path} is {WORDS[kind]}", expected="a whole file", do="Fetch or write it again")
+    if kind in ("archive", "pickle"):
+        from saliscope.model.checkpoint import read_checkpoint
+
+        # A pickled module is refused here, with the way to store its weights.
+        read_checkpoint(path)
+    if kind == "exported":
+        raise CardError(
+            f"model {path} is {WORDS[kind]}",
+            expected="a card, or weights",
+            do="Export it as ONNX where you trust it: torch.onnx.export(torch.export.load(file), f='model.onnx'); "
+            f"then {init_command(Path('model.onnx'))}",
+        )
+    if kind not in OF_WEIGHTS:
+        raise CardError(
+            f"model {path} is {'not a file of weights that is known' if kind == 'unknown' else WORDS[kind]}",
+            expected="the name of a shipped model, or the path of a card (.toml) or of a MONAI bundle",
+            do=f"If it holds a network's weights, write its card: {init_command(path)}",
+        )
+    card = path.with_suffix(".toml")
+    if card.is_file() and words_of(card).get("weights") == path.name:
+        do = f"Its card lies beside it: take {card}"
+    else:
+        do = f"Write its card with one command: {init_command(path)}"
+    raise CardError(f"model {path} is {WORDS[kind]} and not a card", do=do)
 
 
 def _check_keys(words: Mapping[str, Any], file: Path) -> None:
@@ -176,9 +233,11 @@ def _check_keys(words: Mapping[str, Any], file: Path) -> None:
 def _check_values(words: Mapping[str, Any], file: Path) -> None:
     """Refuse values that do not fit each other."""
     labels, output = words["labels"], words["output"]
-    for key in ("labels", "modalities", "limits"):
-        if not words[key] or not all(isinstance(v, str) and v for v in words[key]):
-            raise CardError(f"card {file} with {key} = {words[key]!r}", expected="a list of words", do="Fill it in.")
+    for key in ("labels", "modalities", "limits", "ignore"):
+        listed = words.get(key, [])
+        empty = not listed and key in ("labels", "modalities")
+        if empty or not all(isinstance(v, str) and v for v in listed):
+            raise CardError(f"card {file} with {key} = {listed!r}", expected="a list of words", do="Fill it in.")
     if len(set(labels)) != len(labels) or (output == "binary" and len(labels) != 2):
         raise CardError(
             f"card {file} with labels {labels}",
@@ -207,6 +266,10 @@ def _check_values(words: Mapping[str, Any], file: Path) -> None:
                 expected="a probability from 0 to 1",
                 do="Correct it.",
             )
+    if not all(isinstance(new, str) for new in words.get("rename", {}).values()):
+        raise CardError(
+            f"card {file} with rename = {words['rename']!r}", expected='{ "old." = "new." }', do="Correct it."
+        )
     if not all(isinstance(step, dict) for step in words["view"]):
         raise CardError(f"card {file} with view = {words['view']!r}", expected="[[view]] tables", do="Correct it.")
     _check_weights(words, file)

@@ -12,7 +12,7 @@ from saliscope.model.adapters.libraries import LIBRARIES
 from saliscope.model.adapters.library import parameters_of, without_download
 from saliscope.model.adapters.xrv import keep_columns, split_arguments, without_thresholds
 from saliscope.model.card import Card, find
-from saliscope.model.weights import file_digest, fill, read_state
+from saliscope.model.weights import file_digest, fill, named, read_state
 from saliscope.model.zoo import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ MONAI = "monai.networks.nets"
 FILES: Mapping[str, str] = {
     "keras": "saliscope.model.adapters.keras_net:load_keras",
     "onnx": "saliscope.model.adapters.onnx_net:load_onnx",
+    "torchscript": "saliscope.model.adapters.script:load_script",
 }
+#: Those of them that run what the file says, and not layers that were read from it.
+PROGRAMS = ("torchscript",)
 
 
 def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cpu") -> Network:
@@ -41,6 +44,8 @@ def load(card: Card | str | Path, *, allow_code: bool = False, device: str = "cp
     path = chosen.weights_path()
     digest = "" if path is None else _checked_digest(chosen, path)
     module, notes = _filled(chosen, path, allow_code=allow_code)
+    if chosen.unsaid:
+        notes = (*notes, f"The card of this network leaves empty: {', '.join(chosen.unsaid)}.")
     try:
         module = module.eval().to(device)
     except (RuntimeError, AssertionError) as error:
@@ -70,13 +75,16 @@ def _filled(card: Card, path: Path | None, *, allow_code: bool) -> tuple[nn.Modu
                 expected="weights = the file that carries the network",
                 do="Name it",
             )
+        if card.architecture in PROGRAMS and not allow_code:
+            raise _needs_permission(card.architecture)
         carried = _imported(FILES[card.architecture], card.architecture)(path, card.output, card.output_key)
         return carried.module, carried.notes
     module = build(card.architecture, card.arguments, allow_code=allow_code)
     chest = card.architecture.startswith("torchxrayvision.")
     if path is not None:
-        state = without_thresholds(read_state(path)) if chest else read_state(path)
-        fill(module, state, card.prefix, f"weights {path.name} of {card.name!r}")
+        state, source = read_state(path, card.state_key), f"weights {path.name} of {card.name!r}"
+        state = named(state, card.prefix, source, rename=card.rename, ignore=card.ignore)
+        fill(module, without_thresholds(state) if chest else state, source)
     outputs = split_arguments(card.arguments)[0] if chest else []
     return (keep_columns(module, outputs, card.labels) if outputs else module), ()
 
@@ -86,28 +94,45 @@ def build(architecture: str, arguments: Mapping[str, Any], *, allow_code: bool =
 
     Raises CardError for an architecture or an argument that is not there.
     """
+    return _made(architecture, *_maker(architecture, arguments, allow_code=allow_code))
+
+
+def architecture_parameters(architecture: str, *, allow_code: bool = False) -> frozenset[str]:
+    """Return the names of the arguments that an architecture takes; raises CardError for one that is not there."""
+    names = set(parameters_of(_maker(architecture, {}, allow_code=allow_code)[0]))
+    # These two libraries take theirs as keywords that their signatures do not name.
+    begins = {"torchvision.models.": {"num_classes", "in_channels"}, "timm.": {"num_classes", "in_chans"}}
+    return frozenset(names.union(*(more for begin, more in begins.items() if architecture.startswith(begin))))
+
+
+def _maker(
+    architecture: str, arguments: Mapping[str, Any], *, allow_code: bool
+) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+    """Return what builds an architecture, and the arguments with which it fetches nothing."""
     if architecture in ARCHITECTURES:
-        maker = _imported(ARCHITECTURES[architecture], architecture)
-    elif architecture.startswith(f"{MONAI}."):
+        return _imported(ARCHITECTURES[architecture], architecture), arguments
+    if architecture.startswith(f"{MONAI}."):
         maker = _monai_class(architecture)
-        arguments = _without_download(architecture, maker, arguments)
-    elif ":" in architecture:
+        return maker, _without_download(architecture, maker, arguments)
+    if ":" in architecture:
         if not allow_code:
-            raise CardError(
-                f"architecture {architecture!r}, which runs code of its own",
-                expected="permission to run it",
-                do="If you trust that module, say --allow-code (in Python: allow_code=True)",
-            )
-        maker = _imported(architecture, architecture)
-    elif library := next((find for begin, find in LIBRARIES.items() if architecture.startswith(begin)), None):
-        maker, arguments = library(architecture, arguments)
-    else:
-        raise CardError(
-            f"architecture {architecture!r}",
-            expected=f"one of ours, {MONAI}.Name, torchvision.models.name, timm.name, a file's, or module:function",
-            do=did_you_mean(architecture, {**ARCHITECTURES, **FILES}),
-        )
-    return _made(architecture, maker, arguments)
+            raise _needs_permission(architecture)
+        return _imported(architecture, architecture), arguments
+    if library := next((find for begin, find in LIBRARIES.items() if architecture.startswith(begin)), None):
+        return library(architecture, arguments)
+    raise CardError(
+        f"architecture {architecture!r}",
+        expected=f"one of ours, {MONAI}.Name, torchvision.models.name, timm.name, a file's, or module:function",
+        do=did_you_mean(architecture, {**ARCHITECTURES, **FILES}),
+    )
+
+
+def _needs_permission(architecture: str) -> CardError:
+    return CardError(
+        f"architecture {architecture!r}, which runs code of its own",
+        expected="permission to run it",
+        do="If you trust that code, say --allow-code (in Python: allow_code=True)",
+    )
 
 
 def _checked_digest(card: Card, path: Path) -> str:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saliscope.core.errors import WeightsError
+from saliscope.model.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: Where training scripts put the state dict inside a checkpoint.
-NESTED = ("state_dict", "model_state_dict", "model", "net")
-CONVERT = (
-    "Load it where you trust it, then store its state dict: "
-    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
-)
+#: Modules that wrap others anywhere in a network and are no part of it.
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
 
 def file_digest(path: Path) -> str:
@@ -31,37 +26,49 @@ def file_digest(path: Path) -> str:
         raise WeightsError(f"weights {path}: {error.strerror}", expected="a file", do="Correct the path") from error
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, place: str | None = None) -> dict[str, Tensor]:
     """Return the state dict of a file by name, on the CPU, without ever running what is in the file.
 
-    Raises WeightsError for a file of another kind, a broken one, and one that holds more than tensors.
+    `place` says where in a checkpoint it lies, such as "ema/model"; None takes the surest.
+    Raises WeightsError for a file of another kind, a broken one, and one that holds no tensors by name.
     """
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    _refuse_other_kinds(path)
-    import torch
-
-    try:
-        # The restricted unpickler builds tensors and containers only. There is no second try without it.
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"weights {path.name} are not a plain state dict ({first})",
-            expected="tensors by name and nothing that runs",
-            do=CONVERT,
-        ) from error
-    return _tensors(found, path)
+    return read_checkpoint(path, place).state
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str = "", source: str = "the weights") -> None:
-    """Copy a state dict into a module, after `prefix` is taken off every key.
+def named(
+    state: Mapping[str, Tensor],
+    prefix: str = "",
+    source: str = "the weights",
+    *,
+    rename: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Return a state dict under the names that the architecture gives it.
+
+    Keys that begin with one of `ignore` are left out; a beginning that `rename` knows is replaced; of every other key
+    `prefix` is taken off. What torch.compile, FSDP and checkpointing put into names goes unasked.
+    Raises WeightsError for a key without the prefix, and for two keys that become one.
+    """
+    prefix, found = _unwrapped(prefix), {}
+    changed = {_unwrapped(old): new for old, new in (rename or {}).items()}
+    for whole, value in state.items():
+        key = _unwrapped(whole)
+        if key.startswith(tuple(_unwrapped(begin) for begin in ignore)):
+            continue
+        old = next((begin for begin in changed if key.startswith(begin)), None)
+        if old is None:
+            _require(key.startswith(prefix), source, f"keys without the prefix {prefix!r}", "")
+        own = key[len(prefix) :] if old is None else changed[old] + key[len(old) :]
+        _require(own not in found, source, f"two arrays for {own}", "Correct prefix and rename in the card")
+        found[own] = value
+    return found
+
+
+def fill(module: nn.Module, given: Mapping[str, Tensor], source: str = "the weights") -> None:
+    """Copy a state dict under the module's own names into it.
 
     Raises WeightsError that names what is missing, not known, of another shape, or not finite.
     """
-    if prefix:
-        _require(not [k for k in state if not k.startswith(prefix)], source, f"keys without the prefix {prefix!r}", "")
-    given = {key[len(prefix) :]: value for key, value in state.items()}
     own = module.state_dict()
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
     unknown = [k for k in given if k not in own]
@@ -75,58 +82,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str = "", sourc
     module.load_state_dict(given, strict=False)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"weights {path.name}: {error}", expected="a whole safetensors file", do="Fetch or write it again"
-        ) from error
-
-
-def _refuse_other_kinds(path: Path) -> None:
-    """Look at the first bytes, not at the name, and refuse what is no state dict before anything parses it."""
-    with path.open("rb") as file:
-        head = file.read(16)
-    kind = ""
-    if zipfile.is_zipfile(path):
-        try:
-            names = zipfile.ZipFile(path).namelist()
-        except zipfile.BadZipFile:
-            names = []
-        last = {name.rpartition("/")[2] for name in names}
-        if "constants.pkl" in last or any("/code/" in name for name in names):
-            kind = "a TorchScript program"
-        elif "data.pkl" not in last:
-            kind = "a zip archive without a state dict"
-    elif head.startswith(b"\x89HDF"):
-        kind = "an HDF5 file (Keras)"
-    elif head.startswith(b"\x93NUMPY"):
-        kind = "a NumPy array"
-    elif tarfile.is_tarfile(path):
-        kind = "a tar archive (torch before 0.1.10)"
-    elif not head.startswith(b"\x80"):
-        kind = "no file of torch's"
-    if kind:
-        raise WeightsError(
-            f"weights {path.name} are {kind}", expected="safetensors or a state dict (.pt, .pth)", do=CONVERT
-        )
-
-
-def _tensors(found: object, path: Path) -> dict[str, Tensor]:
-    from torch import Tensor
-
-    inner = next((found[k] for k in NESTED if isinstance(found.get(k), dict)), found) if isinstance(found, dict) else {}
-    if not inner or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in inner.items()):
-        raise WeightsError(
-            f"weights {path.name} hold {type(found).__name__} and not tensors by name",
-            expected="a state dict, or one under " + ", ".join(NESTED),
-            do=CONVERT,
-        )
-    return dict(inner)
+def _unwrapped(name: str) -> str:
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
 
 
 def _require(fine: bool, source: str, got: str, do: str) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-State = Literal["ok", "note", "missing"]
+from saliscope.study.importing import failures
+
+State = Literal["ok", "note", "missing", "broken"]
+
+#: The newest release of torch that the whole suite was run against.
+TESTED_TORCH = "2.13"
 
 #: Transfer syntaxes by the name users know, and the packages that decode them.
 SYNTAXES = {
@@ -33,10 +41,13 @@ LIBRARIES = {
     "pynetdicom": ("pynetdicom", "pacs", "saliscope pacs"),
 }
 
+#: Those that are built for one release of torch, or that import one that is.
+COMPILED = ("torchvision", "timm", "torchxrayvision", "monai")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: "ok", worth a "note", or "missing" and what to do."""
+    """One thing that was looked at: "ok", worth a "note", "missing", or "broken" (there, and not usable)."""
 
     what: str
     state: State
@@ -46,7 +57,18 @@ class Finding:
 
 def findings() -> list[Finding]:
     """Return everything that was looked at, in order."""
-    return [_python(), _torch(), _gpu(), *_codecs(), *_optional(), _writing(), _room(), _data(), _kept()]
+    looks = (_python, _torch, _gpu, _codecs, _optional, _writing, _room, _data, _kept)
+    return [found for look in looks for found in _looked(look)]
+
+
+def _looked(look: Callable[[], Finding | list[Finding]]) -> list[Finding]:
+    """Return what one look finds; a library that breaks under it is what it finds."""
+    try:
+        found = look()
+    except Exception as error:  # noqa: BLE001 - whatever a broken installation raises is told
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        found = Finding(look.__name__.strip("_"), "broken", first, "pip install --force-reinstall saliscope")
+    return found if isinstance(found, list) else [found]
 
 
 def _python() -> Finding:
@@ -57,7 +79,17 @@ def _torch() -> Finding:
     import torch
 
     built = "CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda} build"
-    return Finding("torch", "ok", f"{torch.__version__}, {built}, {torch.get_num_threads()} threads")
+    detail = f"{torch.__version__}, {built}, {torch.get_num_threads()} threads"
+    if newer(torch.__version__, TESTED_TORCH):
+        note = "Where something fails that an older torch does, tell us, and pin torch until then"
+        return Finding("torch", "note", f"{detail}; newer than the newest that was tested, {TESTED_TORCH}", note)
+    return Finding("torch", "ok", detail)
+
+
+def newer(version: str, tested: str) -> bool:
+    """Return whether a version is of a later minor release than the one tested."""
+    numbers = [tuple(int(n) for n in re.findall(r"\d+", text)[:2]) for text in (version, tested)]
+    return numbers[0] > numbers[1]
 
 
 def _gpu() -> Finding:
@@ -85,14 +117,22 @@ def _codecs() -> list[Finding]:
 
 
 def _optional() -> list[Finding]:
-    """Return what the extras bring; installed is not yet importable, and importing them is slow."""
+    """Return what the extras bring, each imported in a process of its own: installed is not yet importable."""
+    there: dict[str, str] = {}
+    for package, _, _ in LIBRARIES.values():
+        with suppress(PackageNotFoundError):
+            there[package] = version(package)
+    reasons = failures(tuple(there))
     found = []
     for name, (package, extra, cards) in LIBRARIES.items():
-        try:
-            found.append(Finding(name, "ok", version(package)))
-        except PackageNotFoundError:
-            advice = f"pip install 'saliscope[{extra}]' for {cards}"
-            found.append(Finding(name, "note", "not installed", advice))
+        if package not in there:
+            found.append(Finding(name, "note", "not installed", f"pip install 'saliscope[{extra}]' for {cards}"))
+        elif package in reasons:
+            detail = f"{there[package]}: cannot be imported ({reasons[package]})"
+            advice = f"Install the build that matches torch: pip install --force-reinstall --no-deps {package}"
+            found.append(Finding(name, "broken", detail, advice if package in COMPILED else f"Install {package} again"))
+        else:
+            found.append(Finding(name, "ok", there[package]))
     return found
 
 

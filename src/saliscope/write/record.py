@@ -110,7 +110,8 @@ def json_bytes(record: Any) -> bytes:
     A number that is not finite becomes null, which every reader of JSON understands.
     """
     text = json.dumps(plain(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode("utf-8")
+    # What is no character, as in the name of a file in another encoding, becomes JSON's own escape.
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -119,7 +120,7 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> byte
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(c, "")) for c in columns] for row in rows)
-    return out.getvalue().encode("utf-8")
+    return out.getvalue().encode("utf-8", "backslashreplace")
 
 
 def plain(value: Any) -> Any:

@@ -20,9 +20,10 @@ from saliscope.core.errors import CardError, WeightsError
 VARIABLE = "SALISCOPE_CACHE"
 #: Larger than the weights of any network that this package can explain.
 MOST_BYTES = 4 * 2**30
+#: Endings of files of weights.
+SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".ts", ".bin", ".h5", ".hdf5", ".keras", ".onnx"})
 _CHUNK = 2**20
 _SECONDS = 60
-_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".h5", ".hdf5", ".keras", ".onnx"})
 _HEXADECIMAL = 64
 
 
@@ -62,7 +63,7 @@ def folder() -> Path:
 def place(address: str, digest: str) -> Path:
     """Return where the file of an address is kept: under its digest, with the ending of its kind."""
     ending = PurePosixPath(urlsplit(address).path).suffix.lower()
-    return folder() / f"{digest.removeprefix('sha256:')}{ending if ending in _SUFFIXES else ''}"
+    return folder() / f"{digest.removeprefix('sha256:')}{ending if ending in SUFFIXES else ''}"
 
 
 def kept(address: str, digest: str, name: str) -> Path:

@@ -26,7 +26,24 @@ def torchvision_maker(architecture: str, arguments: Mapping[str, Any]) -> tuple[
     maker = models.get_model_builder(named_in(known, name.removeprefix("segmentation."), architecture))
     # A backbone's weights are fetched unless they are refused by name.
     off = {k: None for k in ("weights", "weights_backbone") if k in parameters_of(maker)}
-    return maker, {**off, **arguments}
+    own = {k: v for k, v in arguments.items() if k != "in_channels"}
+    taken = partial(_taking, maker, arguments["in_channels"]) if "in_channels" in arguments else maker
+    return taken, {**off, **own}
+
+
+def _taking(maker: Maker, channels: int, **arguments: Any) -> nn.Module:
+    """Return a network of torchvision whose first convolution takes another number of channels, as users change it."""
+    from torch import nn
+
+    module = maker(**arguments)
+    name, first = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
+    if channels != first.in_channels:
+        bias = first.bias is not None
+        sizes = (first.kernel_size, first.stride, first.padding, first.dilation)
+        changed = nn.Conv2d(channels, first.out_channels, *sizes, bias=bias, padding_mode=first.padding_mode)  # type: ignore[arg-type]
+        holder, _, last = name.rpartition(".")
+        setattr(module.get_submodule(holder), last, changed)
+    return module
 
 
 def timm_maker(architecture: str, arguments: Mapping[str, Any]) -> tuple[Maker, Mapping[str, Any]]:
