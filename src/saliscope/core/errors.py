@@ -7,6 +7,7 @@ SaliscopeError
 │   ├── TooLarge          beyond a limit that was set, refused before decoding
 │   └── MixedSeries       slices that do not make one volume
 ├── GeometryError         a grid that is not a grid, or two that do not meet
+│   └── Misplaced             a preprocessing whose places could not be learnt
 ├── ModelError            a network that cannot be used
 │   ├── CardError         a model card that is wrong
 │   ├── WeightsError      weights that cannot be loaded safely
@@ -61,6 +62,10 @@ class MixedSeries(InputError):
 
 class GeometryError(SaliscopeError):
     """A grid that is not a grid, or two grids that do not meet."""
+
+
+class Misplaced(GeometryError):
+    """Where a preprocessing puts the elements of an image could not be learnt."""
 
 
 class ModelError(SaliscopeError):

@@ -22,7 +22,7 @@ from saliscope.model.opened import OpenNetwork
 from saliscope.model.recompute import no_recompute
 from saliscope.model.said import predictions_of
 from saliscope.model.state import State, without_backward_hooks
-from saliscope.model.view import Viewing
+from saliscope.model.view import ToView, Viewing
 
 if TYPE_CHECKING:
     from saliscope.model.card import Card
@@ -42,7 +42,7 @@ class Network:
     labels: tuple[str, ...] = ()
     kind: OutputKind = "multi-class"
     name: str = "model"
-    viewing: Viewing = field(default_factory=Viewing)
+    viewing: ToView = field(default_factory=Viewing)
     thresholds: tuple[float | None, ...] = ()
     layer: str = "auto"
     digest: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from saliscope.core.errors import GeometryError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.frame import Frame, Step
+from saliscope.model.intensity import Channels
 from saliscope.model.steps import step_name
 
 if TYPE_CHECKING:
@@ -24,10 +25,37 @@ Source = Literal["values", "display"]
 
 @dataclass(frozen=True)
 class View:
-    """A tensor (1, C, *S) and the grid on which it lies."""
+    """A tensor (1, C, *S) and the grid on which it lies; where that was learnt, how in words, and a digest."""
 
     tensor: Tensor
     geometry: Geometry
+    words: tuple[str, ...] = ()
+    digest: str = ""
+
+
+class ToView(Protocol):
+    """What makes views of images: steps, or a caller's own function."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps, none where they are not known."""
+
+    @property
+    def source(self) -> Source | Literal["tensor"]:
+        """Return what of the image it begins at."""
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of what it does."""
+
+    def described(self) -> tuple[str, ...]:
+        """Return the source and what is done in words, for the page and the record."""
+
+    def repeated(self, count: int) -> Self:
+        """Return the same with its one channel given so many times."""
+
+    def __call__(self, image: MedicalImage) -> View:
+        """Return the view of an image; raises GeometryError when it does not fit it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +79,10 @@ class Viewing:
         if self.source == "tensor":
             return ("a tensor as the network sees it",)
         return (f"from the image's {self.source}", *described(self.steps))
+
+    def repeated(self, count: int) -> Self:
+        """Return the same with its one channel given so many times."""
+        return replace(self, steps=(*self.steps, Channels(count)))
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when a step does not fit it."""

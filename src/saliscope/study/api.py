@@ -16,12 +16,12 @@ from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
 from saliscope.model.network import Network, unwrapped
-from saliscope.model.steps import STEPS, make_step
-from saliscope.model.view import Viewing
+from saliscope.model.view import ToView, Viewing
 from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of, target_of
 from saliscope.study.arrays import RGB, cases_of, grids_of, images_of, plain, unusable
 from saliscope.study.explain import Case, explained
 from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
+from saliscope.study.own_view import viewing_of
 from saliscope.study.present import Showing
 from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
@@ -38,7 +38,7 @@ def explain(
     *,
     labels: Sequence[str] = (),
     kind: OutputKind | None = None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None = None,
     output: str | int | None = None,
     spacing_mm: Sequence[float] | None = None,
     reshape_transform: Callable[[Tensor], Tensor] | None = None,
@@ -60,6 +60,8 @@ def explain(
     asked of every image. `layer` is a dotted name or a module of the network; None takes the card's, or the last
     spatial one. The rest describes a bare module: its labels, the kind of its output, the view that makes its input of
     an image, and where its logits are if it returns several things.
+    `view` is a list of steps, or your own preprocessing: any deterministic function of an image (torchvision, MONAI,
+    albumentations, your own), whose places are learnt so that the map returns to the image.
     Layers of tokens, with channels last, or folded into the batch are laid out by their followed axes;
     `reshape_transform`, a function from the layer's output to (N, C, *S'), does it in place of that. `forward` calls a
     module that needs more than the image: `lambda net, x: net(x, table)`.
@@ -115,7 +117,7 @@ def inspect(
     *,
     labels: Sequence[str] = (),
     kind: OutputKind | None = None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None = None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None = None,
     output: str | int | None = None,
     heavy_gflop: float = HEAVY_GFLOP,
 ) -> Inspection:
@@ -141,7 +143,7 @@ def _network(
     model: nn.Module | Network | str | Path,
     labels: Sequence[str],
     kind: OutputKind | None,
-    view: Viewing | Sequence[Step | Mapping[str, Any]] | None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None,
     output: str | int | None,
 ) -> Network:
     from torch import nn
@@ -160,13 +162,11 @@ def _network(
             expected="a torch module, a Network, or the name or path of a model card",
             do="Pass one of these",
         )
-    if view is not None and not isinstance(view, Viewing):
-        view = _steps(view)
     return replace(
         network,
         labels=tuple(labels) or network.labels,
         kind=kind or network.kind,
-        viewing=view or network.viewing,
+        viewing=network.viewing if view is None else viewing_of(view),
         output=output if output is not None else network.output,
     )
 
@@ -201,25 +201,12 @@ def _three_times(x: Any, network: Network) -> tuple[Any, Network]:
     notes = (*network.notes, "The image has one channel, which was given three times: the network takes 3.")
     if isinstance(x, Tensor):
         return x.expand(-1, RGB, *x.shape[2:]), replace(network, notes=notes)
-    steps = (*network.viewing.steps, make_step({"step": "channels", "count": RGB}))
-    return x, replace(network, viewing=replace(network.viewing, steps=steps), notes=notes)
+    return x, replace(network, viewing=network.viewing.repeated(RGB), notes=notes)
 
 
 def _count(x: Any) -> int:
     """Return how many images are asked about."""
     return 1 if isinstance(x, str | Path | MedicalImage) or not hasattr(x, "__len__") else len(x)
-
-
-def _steps(view: Any) -> Viewing:
-    """Return the view of a list of steps or of their tables; raises ModelError for another."""
-    made = [make_step(s) if isinstance(s, Mapping) else s for s in view] if isinstance(view, list | tuple) else None
-    if made is None or not all(type(s) in STEPS.values() for s in made):
-        raise ModelError(
-            f"view={view!r}",
-            expected="a list of steps, or of their tables as in a model card",
-            do="For example view=[{'step': 'resize', 'shape': [224, 224]}]",
-        )
-    return Viewing(tuple(made))
 
 
 def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:

@@ -104,7 +104,7 @@ def explained(
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(view, a, placing, values[MAP].shape)
                 said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
-                provenance = _provenance(case.image, network, a, label, one.at(n, k), said_of_it)
+                provenance = _provenance(case, network, a, label, one.at(n, k), said_of_it)
                 own, sizes = values.pop(MAP), _sizes(one.resolution[n], view, grid)
                 explanations.append(
                     Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
@@ -227,7 +227,7 @@ def _sizes(stated: Sizes, view: Geometry, grid: Geometry) -> Sizes:
 
 
 def _provenance(
-    image: MedicalImage,
+    case: Case,
     network: Network,
     a: Asking,
     label: str,
@@ -235,9 +235,9 @@ def _provenance(
     notes: tuple[str, ...],
 ) -> Provenance:
     return Provenance(
-        image=image.digest,
+        image=case.image.digest,
         weights=network.weights_digest(),
-        view=network.viewing.digest,
+        view=case.view.digest or network.viewing.digest,
         model=network.name,
         method=a.name,
         fields=described(a.method),
@@ -249,7 +249,7 @@ def _provenance(
         diagnostics=diagnostics,
         notes=notes,
         warning=network.warning,
-        view_steps=network.viewing.described(),
+        view_steps=case.view.words or network.viewing.described(),
     )
 
 

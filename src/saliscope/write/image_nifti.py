@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,15 @@ def array_nifti(values: npt.NDArray[Any], geometry: Geometry) -> bytes:
     Where the orientation in the patient is unknown both forms of the header are left unset, and only the spacing is
     stored. The header holds a place as float32: to about 1e-5 mm.
     """
+    return gzip.compress(_nifti(values, geometry).to_bytes(), compresslevel=LEVEL, mtime=0)
+
+
+def save_nifti(values: npt.NDArray[Any], geometry: Geometry, path: Path) -> None:
+    """Write values (*S) as a .nii that is not compressed, as `array_nifti` lays them out."""
+    _nifti(values, geometry).to_filename(path)
+
+
+def _nifti(values: npt.NDArray[Any], geometry: Geometry) -> Any:
     import nibabel as nib
 
     stored = values.astype(_type_of(values)).T
@@ -44,7 +54,7 @@ def array_nifti(values: npt.NDArray[Any], geometry: Geometry) -> bytes:
         image = nib.Nifti1Image(stored, None)
         image.header.set_zooms(geometry.spacing[::-1])
     image.header.set_xyzt_units("mm" if geometry.unit == "mm" else "unknown")
-    return gzip.compress(image.to_bytes(), compresslevel=LEVEL, mtime=0)
+    return image
 
 
 def _type_of(values: npt.NDArray[Any]) -> type[np.generic]:

@@ -12,14 +12,14 @@ from saliscope.trust.check import CheckResult
 
 if TYPE_CHECKING:
     from saliscope.core.image import MedicalImage
-    from saliscope.model.view import Viewing
+    from saliscope.model.view import ToView
 
 QUESTION = "Are the image's values those that the network expects?"
 #: An image must fill so much of the window that its values are put into; a picture of 8 bits fills 6 % of 12 bits.
 LEAST = 0.1
 
 
-def misfit(image: MedicalImage, viewing: Viewing) -> str:
+def misfit(image: MedicalImage, viewing: ToView) -> str:
     """Return why the values of an image cannot be what a network expects; empty where nothing speaks against them.
 
     Only a fixed window tells: what is spread over an image's own values fits every image.
@@ -37,7 +37,7 @@ def misfit(image: MedicalImage, viewing: Viewing) -> str:
     )
 
 
-def preparation(image: MedicalImage, viewing: Viewing) -> list[CheckResult]:
+def preparation(image: MedicalImage, viewing: ToView) -> list[CheckResult]:
     """Return that an image's values are not those that a network expects; nothing where nothing speaks against them."""
     why = misfit(image, viewing)
     if not why:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from saliscope.core.protocols import Model
     from saliscope.model.network import Network
-    from saliscope.model.view import Viewing
+    from saliscope.model.view import ToView
 
     Floats = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class InsertionResult:
     crossed: float
 
 
-def planted(images: Sequence[MedicalImage], viewing: Viewing, insertion: Insertion, seed: int = 0) -> Planted:
+def planted(images: Sequence[MedicalImage], viewing: ToView, insertion: Insertion, seed: int = 0) -> Planted:
     """Return the views of pictures with an insertion and with its control; each picture has chance of its own."""
     import torch
 
