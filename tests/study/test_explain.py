@@ -158,7 +158,7 @@ def test_showing_and_saving(tmp_path: Path) -> None:
     assert isinstance(e, Explanation)
     data = e._repr_png_()
     assert data is not None
-    assert Image.open(BytesIO(data)).size == e.overlay().size
+    assert Image.open(BytesIO(data)).size == e.overlay(480).size < e.overlay().size, "a notebook keeps it"
     place = e.save(tmp_path / "kept")
     assert (place / "page.html").is_file()
     assert (place / "class-1.grad-cam" / "map.nii.gz").is_file()

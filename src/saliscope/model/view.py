@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from saliscope.core.errors import GeometryError
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.frame import Frame, Step
-from saliscope.model.steps import step_name
+from saliscope.model.steps import make_step, step_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +40,18 @@ class Viewing:
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the steps."""
-        words = [self.source, *({"step": step_name(s), **asdict(s)} for s in self.steps)]
+        words = [self.source, *self.described()["steps"]]
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+    def described(self) -> dict[str, Any]:
+        """Return the source and the steps as plain data, each step as a model card has it."""
+        steps = [{"step": step_name(s), **asdict(s)} for s in self.steps]
+        return {"source": self.source, "steps": json.loads(json.dumps(steps))}
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Return the viewing that plain data describe; raises CardError for a step that is not known."""
+        return cls(tuple(make_step(words) for words in told["steps"]), told["source"])
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when a step does not fit it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from saliscope.core.errors import InputError, ModelError, NetworkWarning
 from saliscope.core.explanation import Explanation
+from saliscope.core.explanations import Explanations
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
@@ -25,6 +26,7 @@ from saliscope.study.asking import make_methods
 from saliscope.study.explain import Case, explained
 from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
 from saliscope.study.present import Showing
+from saliscope.study.progress import Progress, Said, telling, within
 from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def explain(
     spacing_mm: Sequence[float] | None = None,
     reshape_transform: Callable[[Tensor], Tensor] | None = None,
     forward: Callable[[nn.Module, Tensor], object] | None = None,
-) -> Explanation | list[Explanation]:
+    progress: Progress = False,
+) -> Explanation | Explanations:
     """Return where in an image a network's answer came from: one explanation, or a list of them.
 
     `x` is a path, a MedicalImage or a list of these, or a tensor (N, C, *S) that is already as the network expects it,
@@ -60,22 +63,18 @@ def explain(
     module that needs more than the image: `lambda net, x: net(x, table)`.
     A tensor of images that a network gives one answer for, as for a bag of patches, gives one map for each image.
     A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
+    `progress` is called with a sentence at each step; True writes a line on stderr, where it is a terminal.
     Raises a SaliscopeError that says what does not fit; warns (NetworkWarning) where the network's card says so.
+
+        >>> saliscope.explain(x, net, "grad-cam", target=1).geometry.spacing
+        (2.0, 2.0)
+        >>> [e.provenance.method for e in saliscope.explain(x, net, ["gradient", "occlusion"], target=1)]
+        ['gradient', 'occlusion']
     """
-    network = _network(model, labels, kind, view, output)
-    if reshape_transform is not None or forward is not None:
-        network = replace(network, reshape_transform=reshape_transform, forward=forward)
-    if network.warning:
-        warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=2)
+    network = _as_called(_network(model, labels, kind, view, output), reshape_transform, forward)
     methods = make_methods(method, layer)
-    asked = target
-    x, networks = _each_of_bag(x, network)
-    batches = _batches(x, network, spacing_mm, alone=asks_for_top(asked) or len(networks) > 1)
-    shares = zip(batches, shared_out(asked, [len(batch) for batch in batches]), strict=True)
-    networks = networks * len(batches) if len(networks) == 1 else networks
-    found = [
-        e for own, (batch, share) in zip(networks, shares, strict=True) for e in explained(batch, own, methods, share)
-    ]
+    with telling(progress) as said:
+        found = _found(list(pose(x, network, target, spacing_mm)), methods, said)
     several = not isinstance(method, str | Method) or asks_for_several(target)
     one_image = isinstance(x, str | Path | MedicalImage) or (hasattr(x, "shape") and len(x) == 1)
     return found[0] if len(found) == 1 and one_image and not several else found
@@ -139,6 +138,40 @@ def _network(
         viewing=view or network.viewing,
         output=output if output is not None else network.output,
     )
+
+
+def _as_called(
+    network: Network,
+    reshape_transform: Callable[[Tensor], Tensor] | None,
+    forward: Callable[[nn.Module, Tensor], object] | None,
+) -> Network:
+    """Return a network with what the caller of `explain` knows of it; warns of what its card says."""
+    if network.warning:
+        warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=3)
+    if reshape_transform is None and forward is None:
+        return network
+    return replace(network, reshape_transform=reshape_transform, forward=forward)
+
+
+def _found(
+    posed: Sequence[tuple[Network, list[Case], Asked]], methods: Mapping[str, Method], said: Said | None
+) -> Explanations:
+    found = Explanations()
+    for number, (network, batch, share) in enumerate(posed, start=1):
+        part = f"{number} of {len(posed)}" if len(posed) > 1 else ""
+        found += explained(batch, network, methods, share, within(said, part))
+    return found
+
+
+def pose(
+    x: Any, network: Network, asked: Asked, spacing_mm: Sequence[float] | None, *, alone: bool = False
+) -> Iterator[tuple[Network, list[Case], Asked]]:
+    """Yield batches of images with the network to ask and what to ask of them; `alone`: one image in each."""
+    x, networks = _each_of_bag(x, network)
+    batches = _batches(x, network, spacing_mm, alone=alone or asks_for_top(asked) or len(networks) > 1)
+    shares = shared_out(asked, [len(batch) for batch in batches])
+    networks = networks * len(batches) if len(networks) == 1 else networks
+    yield from zip(networks, batches, shares, strict=True)
 
 
 def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:

@@ -226,6 +226,7 @@ def _provenance(
         notes=notes,
         warning=network.warning,
         view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
+        viewing=network.viewing.described(),
     )
 
 
