@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING
 
 from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation, read_back
+from saliscope.core.listing import Listing
 
 if TYPE_CHECKING:
     from saliscope.core.explanation import Source
 
-#: So many rows of a table are printed, and a word in it has at most so many letters.
-ROWS, WORD = 40, 28
-
-
-class Explanations(list[Explanation]):
+class Explanations(Listing[Explanation]):
     """A list of explanations: a table in a terminal, in a notebook a grid of pictures (rows images and targets).
 
     Slices and sums are lists of this kind too; `Explanations(e for e in all if ...)` makes one of any explanations.
@@ -63,46 +59,18 @@ class Explanations(list[Explanation]):
             )
         return presenter.save(self, Path(folder))
 
-    def copy(self) -> Explanations:
-        """Return a list of this kind with the same explanations."""
-        return Explanations(self)
-
-    @overload
-    def __getitem__(self, at: SupportsIndex) -> Explanation: ...
-    @overload
-    def __getitem__(self, at: slice) -> Explanations: ...
-    def __getitem__(self, at: Any) -> Any:
-        found = super().__getitem__(at)
-        return Explanations(found) if isinstance(at, slice) else found
-
-    def __add__(self, other: Iterable[Any]) -> Any:
-        return Explanations([*self, *other])
-
-    def __repr__(self) -> str:
-        return table([row_of(e) for e in self]) if self else "no explanations"
+    def row(self, one: Explanation) -> dict[str, str]:
+        """Return what the table says of an explanation, by column."""
+        return {
+            "image": one.image_name,
+            "target": one.target,
+            "probability": "" if one.probability is None else f"{one.probability:.3g}",
+            "method": one.provenance.method,
+            "layer": one.provenance.layer or "",
+            "largest": f"{float(one.values.max()):.3g}",
+        }
 
     def _repr_html_(self) -> str | None:
         presenter = next((e.presenter for e in self if e.presenter is not None), None)
         return presenter.gallery(self) if presenter is not None else None
 
-
-def row_of(e: Explanation) -> dict[str, str]:
-    """Return what a table says of an explanation, by column."""
-    return {
-        "image": e.image_name,
-        "target": e.target,
-        "probability": "" if e.probability is None else f"{e.probability:.3g}",
-        "method": e.provenance.method,
-        "layer": e.provenance.layer or "",
-        "largest": f"{float(e.values.max()):.3g}",
-    }
-
-
-def table(rows: Sequence[dict[str, str]]) -> str:
-    """Return rows as text under their column names, in columns as wide as needed; long words and lists are cut."""
-    names = list(rows[0])
-    shown = [{n: row[n] if len(row[n]) <= WORD else f"{row[n][: WORD - 1]}…" for n in names} for row in rows[:ROWS]]
-    wide = {n: max(len(n), *(len(row[n]) for row in shown)) for n in names}
-    lines = ["  ".join(row[n].ljust(wide[n]) for n in names).rstrip() for row in ({n: n.upper() for n in names}, *shown)]
-    left = len(rows) - len(shown)
-    return "\n".join([*lines, *([f"... and {left} more"] if left else [])])
