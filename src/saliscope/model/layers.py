@@ -149,11 +149,15 @@ def _by_layers() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
+def choose_layer(
+    runs: Sequence[LayerRun], depends: Callable[[Sequence[str]], Mapping[str, bool]] | None = None
+) -> tuple[str, str]:
     """Return the last layer with a grid through which all that the output depends on passes, and why in words.
 
-    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
-    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
+    Where none has all of it, the last that the output depends on. Whether a target does, too, is asked of `depends`,
+    which says it for layers by name: what one of several heads reads is no matter of another's target. Of modules that
+    hand on the same tensor, the outermost that runs once; the output itself is never chosen. Raises LayerError when no
+    layer keeps a grid.
     """
     candidates = _with_grid(runs)
     if not candidates:
@@ -174,7 +178,28 @@ def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
             do="Use a method that explains the input, such as gradient or occlusion",
         )
     best, around = _best(candidates)
+    if around and depends is not None:
+        return _depended_on(candidates, best, depends)
     return best.name, _reason(best, around=around)
+
+
+def _depended_on(
+    candidates: Sequence[LayerRun], best: LayerRun, depends: Callable[[Sequence[str]], Mapping[str, bool]]
+) -> tuple[str, str]:
+    """Return the last layer, no later than the best, that the target depends on, and why in words."""
+    through = [r.content for r in candidates if r.cut]
+    first = max(through, default=0)
+    behind = [r for r in candidates if first < r.content <= best.content and not (r.parted and not best.parted)]
+    names = [_last([r for r in behind if r.content == content]).name for content in {r.content for r in behind}]
+    reads = depends(names)
+    left = [r for r in behind if reads.get(r.name, False)] or [r for r in candidates if r.content == first]
+    if not left:
+        return best.name, _reason(best, around=True)
+    taken = _last(left)
+    reason = _reason(taken, around=taken.content != first)
+    if taken.content != best.content:
+        reason += f"; {best.name} comes later, but the target does not depend on it"
+    return taken.name, reason
 
 
 def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, bool]:
@@ -221,7 +246,13 @@ def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
         if r.used and r.content not in (0, output.content) and r.grid is not None and max(r.grid.shape) > 1
     ]
     most = max((r.grid.present for r in found if r.grid), default=0)
-    return [r for r in found if r.grid and r.grid.present == most]
+    kept: list[LayerRun] = []
+    for r in found:
+        assert r.grid is not None
+        # An axis that has shrunk to one cell may be flattened away, and nothing of space is lost.
+        if r.grid.present == most or (kept and kept[-1].grid and kept[-1].grid.shape == r.grid.shape):
+            kept.append(r)
+    return kept
 
 
 def _last(runs: Sequence[LayerRun]) -> LayerRun:

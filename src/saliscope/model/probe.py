@@ -114,6 +114,10 @@ class Probed:
         """
         return slopes([self], scores, self.counts)
 
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by([self], scores, self.counts)
+
 
 class ProbedApart:
     """Forward runs of one image each, as one probe: of networks that mix the images of a batch."""
@@ -131,6 +135,10 @@ class ProbedApart:
     def gradients(self, scores: Tensor) -> Iterator[Mapping[str, Tensor]]:
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
         return slopes(self.probes, scores, self.probes[0].counts)
+
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by(self.probes, scores, self.probes[0].counts)
 
 
 def slopes(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Iterator[Mapping[str, Tensor]]:
@@ -162,6 +170,23 @@ def slopes(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Iterator
                 else probes[0].laid_out(key, own[0])
             )
         yield found
+
+
+def read_by(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Mapping[str, bool]:
+    """Return for every watched layer whether each of K score columns (N, K) of some probes has a gradient there."""
+    keys = list(probes[0].roots)
+    if not scores.requires_grad:
+        return dict.fromkeys(keys, False)
+    roots = [p.roots[k] for p in probes for k in keys]
+    read = dict.fromkeys(keys, True)
+    for k in range(scores.shape[1]):
+        counts.backward_passes += 1
+        with torch.enable_grad():
+            score = scores[:, k].sum()
+        grads = torch.autograd.grad(score, roots, retain_graph=k < scores.shape[1] - 1, allow_unused=True)
+        for i, key in enumerate(keys):
+            read[key] &= any(g is not None and bool(g.any()) for g in grads[i :: len(keys)])
+    return read
 
 
 @contextmanager

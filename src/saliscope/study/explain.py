@@ -28,7 +28,7 @@ from saliscope.model.opened import DRAWS, OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
 from saliscope.model.view import described as steps_described
-from saliscope.study.asking import Asking, asking, described
+from saliscope.study.asking import Asking, asking, dependence, described
 from saliscope.study.inspection import ending
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.promise import check_promise
@@ -79,7 +79,8 @@ def explained(
             surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
             runs = model.runs(x) if surveyed else []
             check_room(placed, runs, x.shape[2:], network.device, x.element_size())
-            all_asked = [asking(name, m, network, runs) for name, m in placed.items()]
+            depends = dependence(model, x, question)
+            all_asked = [asking(name, m, network, runs, depends) for name, m in placed.items()]
             found = dict(_found(model, x, question, all_asked, said))
             if question.output is None:
                 question.scores(model(x))
