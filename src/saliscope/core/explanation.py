@@ -160,7 +160,7 @@ class Explanation:
 
             >>> saved = e.save(folder / "malignant")
             >>> sorted(path.name for path in saved.iterdir())
-            ['1.grad-cam', 'page.html', 'thumbnail.png']
+            ['class-1.grad-cam', 'page.html', 'thumbnail.png']
         """
         return self._presenter().save([self], Path(folder))
 

@@ -19,9 +19,9 @@ class Explanations(Listing[Explanation]):
 
         >>> both = saliscope.explain(x, net, ["grad-cam", "gradient"], target=1)
         >>> both
-        IMAGE     TARGET  PROBABILITY  METHOD    LAYER  LARGEST
-        tensor-0  1       0.483        grad-cam  1      0.149
-        tensor-0  1       0.483        gradient         0.0158
+        IMAGE     TARGET   PROBABILITY  METHOD    LAYER  LARGEST
+        tensor-0  class 1  0.46         grad-cam  1      0.000...
+        tensor-0  class 1  0.46         gradient         0.000...
         >>> both[:1][0].provenance.method
         'grad-cam'
     """

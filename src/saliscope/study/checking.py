@@ -63,9 +63,9 @@ def check(
     map) or "full" (every check that applies).
     Raises a SaliscopeError that says what does not fit: CardError for an audit, MetricError for a tier.
 
-        >>> checked = saliscope.check(x, net, "grad-cam", target=1)
+        >>> checked = saliscope.check(x, net, "grad-cam", target="top")
         >>> checked.state, checked.explanation.target, len(checked.reasons) > 0
-        ('not-assessed', 'class 1', True)
+        ('not-assessed', 'class 0', True)
     """
     several_audits = not isinstance(card, AuditLike)
     audits = [a if isinstance(a, AuditCard) else AuditCard.read(a) for a in (card if several_audits else [card])]  # type: ignore[union-attr, list-item]
