@@ -29,7 +29,9 @@ class Net(torch.nn.Module):
         super().__init__()
         torch.manual_seed(3)
         conv, pool = (
-            (torch.nn.Conv2d, torch.nn.AdaptiveAvgPool2d) if dims == 2 else (torch.nn.Conv3d, torch.nn.AdaptiveAvgPool3d)
+            (torch.nn.Conv2d, torch.nn.AdaptiveAvgPool2d)
+            if dims == 2
+            else (torch.nn.Conv3d, torch.nn.AdaptiveAvgPool3d)
         )
         self.body = torch.nn.Sequential(conv(1, 6, 3, stride=2, padding=1), torch.nn.ReLU())
         self.head = torch.nn.Sequential(pool(1), torch.nn.Flatten(), torch.nn.Linear(6, 2))
@@ -126,7 +128,7 @@ def test_a_map_is_an_array_and_a_tensor(what: str) -> None:
 
 def test_the_repr_is_a_few_telling_lines() -> None:
     lines = repr(cropped()).splitlines()
-    assert lines[0] == "Explanation of 'class 1' by grad-cam at layer body.1"
+    assert lines[0] == "Explanation of 'class 1' by grad-cam at layer body"
     assert len(lines) == 4
     told = "\n".join(lines)
     for word in ("probability 0.", "16 × 16 of 1 × 0.5 mm", "case-d", "32 × 32 of 0.5 × 0.25 mm", "network: Net"):
@@ -272,7 +274,7 @@ def test_a_check_gives_the_map_with_its_card() -> None:
     assert checked.state in ("not-assessed", "do-not-read", "doubtful")
     assert repr(checked).splitlines()[0].endswith(f"{checked.explanation.target!r} by grad-cam on tensor-0")
     html = checked._repr_html_()
-    assert checked.card.results[0].question in html
+    assert checked.card.results[1].question in html
     assert any("checking" in step for step in steps)
 
 
@@ -307,7 +309,7 @@ def test_an_audit_gives_a_card_that_a_check_takes(tmp_path: Path) -> None:
     assert repr(card).startswith("Audit of 'b' by grad-cam for Net, over 4 images")
     assert "over 4 images" in card._repr_html_()
     place = card.save(tmp_path / "audit")
-    assert saliscope.AuditCard.read(place / "audit.json") == card
+    assert saliscope.AuditCard.read(place / "audit.json").digest == card.digest
     for given in (card, place / "audit.json", [card]):
         checked = saliscope.check(images[:1], net, "grad-cam", 1, labels=["a", "b"], card=given)
         assert isinstance(checked, saliscope.CheckedExplanation)

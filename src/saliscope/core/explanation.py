@@ -136,8 +136,8 @@ class Explanation:
     def to_tensor(self) -> Tensor:
         """Return the values (*S) on the map's own grid as a float32 tensor on the CPU, a copy of its own.
 
-            >>> e.to_tensor().shape
-            torch.Size([32, 32])
+        >>> e.to_tensor().shape
+        torch.Size([32, 32])
         """
         return as_tensor(self.values)
 

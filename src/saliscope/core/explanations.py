@@ -12,6 +12,7 @@ from saliscope.core.listing import Listing
 if TYPE_CHECKING:
     from saliscope.core.explanation import Source
 
+
 class Explanations(Listing[Explanation]):
     """A list of explanations: a table in a terminal, in a notebook a grid of pictures (rows images and targets).
 
@@ -73,4 +74,3 @@ class Explanations(Listing[Explanation]):
     def _repr_html_(self) -> str | None:
         presenter = next((e.presenter for e in self if e.presenter is not None), None)
         return presenter.gallery(self) if presenter is not None else None
-

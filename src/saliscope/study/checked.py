@@ -21,9 +21,9 @@ MOST = 320
 class CheckedExplanation:
     """A map and the card that says whether it may be read; a map that its card hides is not drawn in a notebook.
 
-        >>> checked = saliscope.check(x, net, "grad-cam")
-        >>> checked.state
-        'not-assessed'
+    >>> checked = saliscope.check(x, net, "grad-cam")
+    >>> checked.state
+    'not-assessed'
     """
 
     explanation: Explanation

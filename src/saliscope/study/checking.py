@@ -21,7 +21,7 @@ from saliscope.study.asking import make_methods
 from saliscope.study.audit import targets_of
 from saliscope.study.check import Cards, tier_of
 from saliscope.study.checked import CheckedExplanation, CheckedExplanations
-from saliscope.study.cohort import Group, InMemory, Table, group
+from saliscope.study.cohort import Group, InMemory, group
 from saliscope.study.examining import card_of
 from saliscope.study.explain import explained
 from saliscope.study.progress import Progress, Said, telling, within

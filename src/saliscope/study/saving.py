@@ -11,9 +11,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.study.present import Showing
 
 
-def save_all(
-    explanations: Sequence[Explanation], folder: Path, cards: Sequence[Mapping[str, Any]] = ()
-) -> Path:
+def save_all(explanations: Sequence[Explanation], folder: Path, cards: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write a new folder with all explanations, whole or not at all, and return its path.
 
     `cards` are their explanation cards as plain data, one for each or none at all.
