@@ -28,11 +28,8 @@ class Net(torch.nn.Module):
     def __init__(self, dims: int = 2) -> None:
         super().__init__()
         torch.manual_seed(3)
-        conv, pool = (
-            (torch.nn.Conv2d, torch.nn.AdaptiveAvgPool2d)
-            if dims == 2
-            else (torch.nn.Conv3d, torch.nn.AdaptiveAvgPool3d)
-        )
+        conv = torch.nn.Conv2d if dims == 2 else torch.nn.Conv3d
+        pool = torch.nn.AdaptiveAvgPool2d if dims == 2 else torch.nn.AdaptiveAvgPool3d
         self.body = torch.nn.Sequential(conv(1, 6, 3, stride=2, padding=1), torch.nn.ReLU())
         self.head = torch.nn.Sequential(pool(1), torch.nn.Flatten(), torch.nn.Linear(6, 2))
 
@@ -131,7 +128,7 @@ def test_the_repr_is_a_few_telling_lines() -> None:
     assert lines[0] == "Explanation of 'class 1' by grad-cam at layer body"
     assert len(lines) == 4
     told = "\n".join(lines)
-    for word in ("probability 0.", "16 × 16 of 1 × 0.5 mm", "case-d", "32 × 32 of 0.5 × 0.25 mm", "network: Net"):
+    for word in ("probability 1.00", "16 × 16 of 1 × 0.5 mm", "case-d", "32 × 32 of 0.5 × 0.25 mm", "network: Net"):
         assert word in told, told
     assert max(map(len, lines)) < 120
 

@@ -42,8 +42,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     names = list(rows[0])
     shown = [{n: row[n] if len(row[n]) <= WORD else f"{row[n][: WORD - 1]}…" for n in names} for row in rows[:ROWS]]
     wide = {n: max(len(n), *(len(row[n]) for row in shown)) for n in names}
-    lines = [
-        "  ".join(row[n].ljust(wide[n]) for n in names).rstrip() for row in ({n: n.upper() for n in names}, *shown)
-    ]
+    head = {n: n.upper() for n in names}
+    lines = ["  ".join(row[n].ljust(wide[n]) for n in names).rstrip() for row in (head, *shown)]
     left = len(rows) - len(shown)
     return "\n".join([*lines, *([f"... and {left} more"] if left else [])])

@@ -68,7 +68,9 @@ def tile(image: MedicalImage, reading: Reading, most: int, *, alone: bool = Fals
     state = reading.scale.state
     said = pane.title if state == "shown" else WHY_EMPTY[state]
     palette = reading.scale.palette if reading.scale.drawn else None
-    return Tile(out.getvalue(), said, pane.size, reading.scale.ends, palette)
+    # The reader's page enlarges what is smaller, so that all pictures of a grid are of one size.
+    width, height = (max(1, round(n * most / max(pane.size))) for n in pane.size)
+    return Tile(out.getvalue(), said, (width, height), reading.scale.ends, palette)
 
 
 def gallery(

@@ -219,6 +219,7 @@ def _prediction(prediction: Prediction, explained: set[str]) -> dict[str, Any]:
 
 def _provenance(reading: Reading) -> list[tuple[str, str]]:
     p = reading.explanation.provenance
+    measured = ", ".join(f"{k} = {v:.3g}" for k, v in sorted(p.diagnostics.items()))
     fields = ", ".join(f"{k} = {v}" for k, v in sorted(p.fields.items()))
     return [
         ("Model", p.model),
@@ -228,11 +229,7 @@ def _provenance(reading: Reading) -> list[tuple[str, str]]:
         ("Image SHA-256", p.image),
         ("Method fields", fields or "none"),
         ("Target", p.target),
-        *(
-            [("Diagnostics", ", ".join(f"{k} = {v:.3g}" for k, v in sorted(p.diagnostics.items())))]
-            if p.diagnostics
-            else []
-        ),
+        *([("Diagnostics", measured)] if measured else []),
         ("Versions", ", ".join(f"{k} {v}" for k, v in sorted(p.versions.items()))),
         ("Device", p.device),
         *[("Note", n) for n in p.notes],

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -30,9 +30,42 @@ from saliscope.study.progress import Progress, Said, telling, within
 from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from torch import Tensor, nn
 
+    from saliscope.study.keywords import AnyModel, Keywords, OneImage, OneMethod, OneTarget
 
+    #: Words that stand for several targets: a list is the answer.
+    SeveralWords = Literal["all", "called"]
+
+
+# Of overloads that overlap the first counts: words for several, then one of each, then whatever is left.
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage | Tensor, model: AnyModel, method: OneMethod, target: SeveralWords, layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage | Tensor, model: AnyModel, method: OneMethod = ..., *, target: SeveralWords, layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage, model: AnyModel, method: OneMethod = ..., target: OneTarget = ..., layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanation: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: Tensor, model: AnyModel, method: OneMethod = ..., target: OneTarget = ..., layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanation | Explanations: ...  # fmt: skip
+@overload
+def explain(
+    x: OneImage | Tensor | Sequence[OneImage], model: AnyModel, method: OneMethod | Sequence[OneMethod] = ...,
+    target: Asked = ..., layer: str | None = ..., **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
 def explain(
     x: str | Path | MedicalImage | Tensor | Sequence[str | Path | MedicalImage],
     model: nn.Module | Network | str | Path,

@@ -67,8 +67,8 @@ def check(
         >>> checked.state, checked.explanation.target, len(checked.reasons) > 0
         ('not-assessed', 'class 0', True)
     """
-    several_audits = not isinstance(card, AuditLike)
-    audits = [a if isinstance(a, AuditCard) else AuditCard.read(a) for a in (card if several_audits else [card])]  # type: ignore[union-attr, list-item]
+    given = [card] if isinstance(card, AuditCard | str | Path) else card
+    audits = [one if isinstance(one, AuditCard) else AuditCard.read(one) for one in given]
     giver = Cards(tuple(audits), tier_of(tier))
     network = _warned(_network(model, labels, kind, view, output))
     methods, asked = make_methods(method, layer), _words(target)

@@ -10,7 +10,7 @@ from saliscope.study.present import Showing
 from saliscope.study.reopening import Reopened
 
 #: Longest side of a small picture, the least that it is shrunk to, and the width that a row may take, in pixels.
-MOST, LEAST, WIDTH = 320, 160, 1100
+MOST, LEAST, WIDTH = 320, 160, 950
 #: So many pictures are shown at most.
 PICTURES = 60
 

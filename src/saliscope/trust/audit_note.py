@@ -51,7 +51,7 @@ def note(card: AuditCard) -> str:
 def _found(card: AuditCard) -> list[str]:
     """Return what was found, in sentences."""
     barred = [f"Barred: {card.barred}"] if card.barred else []
-    flagged = [f.sentence for f in (*card.insertions, *card.findings) if f.flagged]
+    flagged = [i.sentence for i in card.insertions if i.flagged] + [f.sentence for f in card.findings if f.flagged]
     return [*barred, *(flagged or ["No shortcut was flagged."])]
 
 
