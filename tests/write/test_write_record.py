@@ -54,14 +54,14 @@ def test_the_same_explanation_gives_the_same_bytes():
 
 def test_the_record_holds_all_that_makes_the_map_again():
     record = json.loads(files()["explanation.json"])
-    assert record["schema_version"] == "1.0"
+    assert record["schema_version"] == "1.1"
     assert record["image"] == {"name": "case-1", "modality": "US", "units": "", "notes": ["said"], "sha256": "d" * 64}
     assert record["method"]["name"] == "grad-cam"
     assert record["method"]["fields"] == {"layer": "auto", "sizes": [1, 2]}
     assert record["layer"] == {"name": "features.norm5", "reason": "the last"}
     assert record["prediction"]["thresholds"] == [0.5, 0.5], "of two classes that exclude each other"
     assert record["prediction"]["called"] == ["malignant"]
-    assert record["prediction"]["logits"][1] == 0.333333333
+    assert record["prediction"]["logits"][1] == 1 / 3, "exact: the prediction is made of it again"
     assert record["map"]["native_grid"]["shape"] == [2, 3]
     assert record["map"]["grid"]["unit"] == "px"
     assert record["map"]["resolution"] == []

@@ -11,7 +11,8 @@ from typing import Any
 class Provenance:
     """Digests of image, weights and view; the method with all its fields; target, layer, versions and device.
 
-    `warning` is what the network's card says to everybody who uses it.
+    `warning` is what the network's card says to everybody who uses it; `viewing` the steps of the view as plain data,
+    from which it can be made again.
     """
 
     image: str
@@ -29,3 +30,4 @@ class Provenance:
     notes: tuple[str, ...] = ()
     view_steps: tuple[str, ...] = ()
     warning: str = ""
+    viewing: Mapping[str, Any] = field(default_factory=dict)

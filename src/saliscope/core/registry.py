@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
@@ -14,11 +14,17 @@ from saliscope.core.errors import MethodError, SaliscopeError, did_you_mean
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Registry(Generic[T]):
     """A catalogue of frozen dataclasses by kebab-case name; entry points are read once, on first use.
 
-    Raises `error` for a name or a field that is not there, and when two packages claim one name.
+    It is iterated over by name. Raises `error` for a name or a field that is not there, and when two packages claim
+    one name.
+
+        >>> len(saliscope.METHODS), "grad-cam" in saliscope.METHODS, list(saliscope.METRICS)[:2]
+        (52, True, ['pointing-game', 'iou'])
+        >>> saliscope.METHODS.make("smoothgrad", samples=10).samples
+        10
     """
 
     kind: str
@@ -38,6 +44,18 @@ class Registry(Generic[T]):
                     do="Uninstall or rename one of them.",
                 )
         return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.addresses)
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.addresses
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self.kind}s: {', '.join(list(self)[:3])}, ...>"
 
     def names(self) -> list[str]:
         """Return all names, in the order of the catalogue."""

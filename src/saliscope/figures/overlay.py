@@ -30,14 +30,15 @@ EMPTY = {
 }
 
 
-def overlay(image: MedicalImage, reading: Reading) -> Image.Image:
+def overlay(image: MedicalImage, reading: Reading, most: int | None = None) -> Image.Image:
     """Return the picture (RGB): image, heat, outlines and legend.
 
-    A picture keeps its source pixels, unless they are not square or few; the legend says when they were resampled.
+    A picture keeps its source pixels, unless they are not square or few, or more than `most` along a side; the legend
+    says when they were resampled.
     """
     from PIL import Image
 
-    panes = views(image, reading)
+    panes = views(image, reading, most)
     em = max(13, round(max(panes[0].size) / 55)) if len(panes) == 1 else 14
     parts = [drawn(panes, reading, image, em)]
     if image.geometry.ndim == 3:

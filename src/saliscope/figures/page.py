@@ -132,7 +132,7 @@ def _map(image: MedicalImage, reading: Reading, pictures: svg.Pictures, number: 
             for r in (reading.focus.regions if reading.focus else ())
         ],
         "crumbs": _crumbs(reading),
-        "beside": [_beside(image, reading, name, pictures) for name in e.beside],
+        "beside": [_beside(image, reading, name, pictures) for name in sorted(e.beside)],
         "provenance": _provenance(reading),
     }  # fmt: skip
 
@@ -219,7 +219,8 @@ def _prediction(prediction: Prediction, explained: set[str]) -> dict[str, Any]:
 
 def _provenance(reading: Reading) -> list[tuple[str, str]]:
     p = reading.explanation.provenance
-    fields = ", ".join(f"{k} = {v}" for k, v in p.fields.items())
+    measured = ", ".join(f"{k} = {v:.3g}" for k, v in sorted(p.diagnostics.items()))
+    fields = ", ".join(f"{k} = {v}" for k, v in sorted(p.fields.items()))
     return [
         ("Model", p.model),
         ("Body", reading.shares.body if reading.shares else "not looked at: nothing to place"),
@@ -228,8 +229,8 @@ def _provenance(reading: Reading) -> list[tuple[str, str]]:
         ("Image SHA-256", p.image),
         ("Method fields", fields or "none"),
         ("Target", p.target),
-        *([("Diagnostics", ", ".join(f"{k} = {v:.3g}" for k, v in p.diagnostics.items()))] if p.diagnostics else []),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in p.versions.items())),
+        *([("Diagnostics", measured)] if measured else []),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in sorted(p.versions.items()))),
         ("Device", p.device),
         *[("Note", n) for n in p.notes],
     ]

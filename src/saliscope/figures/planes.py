@@ -88,7 +88,8 @@ def views(
     if areas is not None:
         shown, level = replace(shown, values=(areas > 0).astype(np.float32), labels=areas), 0.5
     at = peak(reading.values, reading.scale.drawn) if image.geometry.ndim == 3 else ()
-    return _to_scale(_slices(shown, at), level, COMFORTABLE if image.geometry.ndim == 2 else 448, most)
+    comfortable = COMFORTABLE if image.geometry.ndim == 2 else 448
+    return _to_scale(_slices(shown, at), level, min(comfortable, most or comfortable), most)
 
 
 def stacked(panes: Sequence[Pane]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any, Self
@@ -97,6 +97,10 @@ class CallableViewing:
     def described(self) -> tuple[str, ...]:
         """Return what is known of the function before there is an image, in words."""
         return (f"by {self.name}",)
+
+    def record(self) -> Mapping[str, Any]:
+        """Return nothing: a function cannot be made again from a record."""
+        return {}
 
     def repeated(self, count: int) -> Self:
         """Return the same with its one channel given so many times."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.frame import Frame, Step
 from saliscope.model.intensity import Channels
-from saliscope.model.steps import step_name
+from saliscope.model.steps import make_step, step_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,9 @@ class ToView(Protocol):
     def described(self) -> tuple[str, ...]:
         """Return the source and what is done in words, for the page and the record."""
 
+    def record(self) -> Mapping[str, Any]:
+        """Return it as plain data from which it can be made again, nothing where it cannot."""
+
     def repeated(self, count: int) -> Self:
         """Return the same with its one channel given so many times."""
 
@@ -71,7 +74,7 @@ class Viewing:
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the steps."""
-        words = [self.source, *({"step": step_name(s), **asdict(s)} for s in self.steps)]
+        words = [self.source, *self.record()["steps"]]
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
     def described(self) -> tuple[str, ...]:
@@ -84,11 +87,21 @@ class Viewing:
         """Return the same with its one channel given so many times."""
         return replace(self, steps=(*self.steps, Channels(count)))
 
+    def record(self) -> dict[str, Any]:
+        """Return the source and the steps as plain data, each step as a model card has it."""
+        steps = [{"step": step_name(s), **asdict(s)} for s in self.steps]
+        return {"source": self.source, "steps": json.loads(json.dumps(steps))}
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Return the viewing that plain data describe; raises CardError for a step that is not known."""
+        return cls(tuple(make_step(words) for words in told["steps"]), told["source"])
+
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when a step does not fit it."""
         import torch
 
-        array = image.values if self.source == "values" else image.display
+        array = image.display if self.source == "display" else image.values
         frame = Frame(np.asarray(array, dtype=np.float32), image.geometry, image.padding)
         for step in self.steps:
             frame = step(frame)

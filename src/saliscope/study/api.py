@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from saliscope.core.errors import ChannelsError, InputError, ModelError, NetworkWarning
 from saliscope.core.explanation import Explanation
-from saliscope.core.geometry import Geometry
-from saliscope.core.image import MedicalImage
+from saliscope.core.explanations import Explanations
 from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
 from saliscope.model.network import Network, unwrapped
-from saliscope.model.view import ToView, Viewing
-from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of, target_of
-from saliscope.study.arrays import RGB, cases_of, grids_of, images_of, plain, unusable
+from saliscope.model.view import ToView
+from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of
+from saliscope.study.call import Call, as_called, network_of
 from saliscope.study.explain import Case, explained
 from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
-from saliscope.study.own_view import viewing_of
-from saliscope.study.present import Showing
-from saliscope.study.question import Asked, asks_for_several, asks_for_top, shared_out
+from saliscope.study.progress import Progress, Said, telling, within
+from saliscope.study.question import Asked, asks_for_several
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from torch import Tensor, nn
 
+    from saliscope.study.keywords import AnyModel, Keywords, OneImage, OneMethod, OneTarget, Seen
 
+    #: Words that stand for several targets: a list is the answer.
+    SeveralWords = Literal["all", "called"]
+
+
+# Of overloads that overlap the first counts: words for several, then one of each, then whatever is left.
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage | Seen, model: AnyModel, method: OneMethod, target: SeveralWords, layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage | Seen, model: AnyModel, method: OneMethod = ..., *, target: SeveralWords, layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: OneImage, model: AnyModel, method: OneMethod = ..., target: OneTarget = ..., layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanation: ...  # fmt: skip
+@overload
+def explain(  # type: ignore[overload-overlap]
+    x: Seen, model: AnyModel, method: OneMethod = ..., target: OneTarget = ..., layer: str | None = ...,
+    **more: Unpack[Keywords],
+) -> Explanation | Explanations: ...  # fmt: skip
+@overload
+def explain(
+    x: OneImage | Seen | Sequence[OneImage], model: AnyModel, method: OneMethod | Sequence[OneMethod] = ...,
+    target: Asked = ..., layer: str | None = ..., **more: Unpack[Keywords],
+) -> Explanations: ...  # fmt: skip
+@overload
+def explain(
+    x: Any, model: AnyModel, method: AskedMethods = ..., target: Any = ..., layer: Any = ..., **options: Any,
+) -> Explanation | Explanations: ...  # fmt: skip
 def explain(
     x: Any,
     model: nn.Module | Network | str | Path,
@@ -43,8 +75,9 @@ def explain(
     spacing_mm: Sequence[float] | None = None,
     reshape_transform: Callable[[Tensor], Tensor] | None = None,
     forward: Callable[[nn.Module, Tensor], object] | None = None,
+    progress: Progress = False,
     **options: Any,
-) -> Explanation | list[Explanation]:
+) -> Explanation | Explanations:
     """Return where in an image a network's answer came from: one explanation, or a list of them.
 
     `x` is an image: a path, a MedicalImage, a picture of Pillow, an array (row, column), (row, column, 3) of bytes or
@@ -67,48 +100,35 @@ def explain(
     module that needs more than the image: `lambda net, x: net(x, table)`.
     A tensor of images that a network gives one answer for, as for a bag of patches, gives one map for each image.
     A list comes back when several images, methods or targets were asked for, in that order: images, targets, methods.
+    `progress` is called with a sentence at each step; True writes a line on stderr, where it is a terminal.
     Raises a SaliscopeError that says what does not fit; warns (NetworkWarning) where the network's card says so, and
     (TargetWarning) where a list of targets could mean two things.
 
-        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-        >>> e = saliscope.explain(np.eye(16, dtype=np.float32), net, "smoothgrad", np.int64(1), samples=8)
-        >>> e.values.shape, e.target
-        ((16, 16), 'class 1')
+        >>> saliscope.explain(x, net, "grad-cam", target=1).geometry.spacing
+        (2.0, 2.0)
+        >>> saliscope.explain(np.eye(16, dtype=np.float32), net, "smoothgrad", np.int64(1), samples=8).target
+        'class 1'
+        >>> [e.provenance.method for e in saliscope.explain(x, net, ["gradient", "occlusion"], target=1)]
+        ['gradient', 'occlusion']
     """
     check_words(labels, kind, output, spacing_mm, reshape_transform=reshape_transform, forward=forward)
-    network = _network(model, labels, kind, view, output)
-    if reshape_transform is not None or forward is not None:
-        network = replace(network, reshape_transform=reshape_transform, forward=forward)
-    if network.warning:
-        warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=2)
-    x = images_of(x, spacing_mm)
+    network = as_called(network_of(model, labels, kind, view, output), reshape_transform, forward)
+    call = Call.of(x, network, target, spacing_mm, viewed=view is not None)
     methods = methods_of(method, layer_of(layer, unwrapped(network.module)), options)
-    asked = target_of(target, _count(x))
-    grids = grids_of(x, spacing_mm)
-    x = plain(x)
-    x, network = _as_seen(x, network, given=view is not None)
-    try:
-        found = _maps(x, network, methods, asked, grids)
-    except ChannelsError as error:
-        if error.wanted != RGB or not _grey(x, network):
-            raise
-        x, network = _three_times(x, network)
-        found = _maps(x, network, methods, asked, grids)
-    several = not isinstance(method, str | Method | type) or asks_for_several(asked)
-    one_image = isinstance(x, str | Path | MedicalImage) or (hasattr(x, "shape") and len(x) == 1)
-    return found[0] if len(found) == 1 and one_image and not several else found
+    with telling(progress) as said:
+        found = call.on_its_channels(lambda posed: _found(posed, methods, said))
+    several = not isinstance(method, str | Method | type) or asks_for_several(call.asked)
+    return found[0] if len(found) == 1 and call.of_one_image and not several else found
 
 
-def _maps(
-    x: Any, network: Network, methods: Mapping[str, Method], asked: Asked, grids: Sequence[Geometry]
-) -> list[Explanation]:
-    x, networks = _each_of_bag(x, network)
-    batches = _batches(x, network, grids, alone=asks_for_top(asked) or len(networks) > 1)
-    shares = zip(batches, shared_out(asked, [len(batch) for batch in batches]), strict=True)
-    networks = networks * len(batches) if len(networks) == 1 else networks
-    return [
-        e for own, (batch, share) in zip(networks, shares, strict=True) for e in explained(batch, own, methods, share)
-    ]
+def _found(
+    posed: Sequence[tuple[Network, list[Case], Asked]], methods: Mapping[str, Method], said: Said | None
+) -> Explanations:
+    found = Explanations()
+    for number, (network, batch, share) in enumerate(posed, start=1):
+        part = f"{number} of {len(posed)}" if len(posed) > 1 else ""
+        found += explained(batch, network, methods, share, within(said, part))
+    return found
 
 
 def inspect(
@@ -133,113 +153,5 @@ def inspect(
         '0'
     """
     check_words(labels, kind, output)
-    network = _network(model, labels, kind, view, output)
-    x, network = _as_seen(plain(images_of(x)), network, given=view is not None)
-    cases = _batches(x, network, (), alone=True)[0]
-    return inspected(network, cases[0].view.tensor, heavy_gflop)
-
-
-def _network(
-    model: nn.Module | Network | str | Path,
-    labels: Sequence[str],
-    kind: OutputKind | None,
-    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None,
-    output: str | int | None,
-) -> Network:
-    from torch import nn
-
-    if isinstance(model, str | Path):
-        from saliscope.model.load import load
-
-        network = load(model)
-    elif isinstance(model, nn.Module):
-        network = Network(model, name=type(model).__name__)
-    elif isinstance(model, Network):
-        network = model
-    else:
-        raise ModelError(
-            f"a model of type {type(model).__name__}",
-            expected="a torch module, a Network, or the name or path of a model card",
-            do="Pass one of these",
-        )
-    return replace(
-        network,
-        labels=tuple(labels) or network.labels,
-        kind=kind or network.kind,
-        viewing=network.viewing if view is None else viewing_of(view),
-        output=output if output is not None else network.output,
-    )
-
-
-def _as_seen(x: Any, network: Network, *, given: bool) -> tuple[Any, Network]:
-    """Return the network without a view where x is a tensor that needs none; raises InputError where one was given."""
-    from torch import Tensor
-
-    if not isinstance(x, Tensor):
-        return x, network
-    if given:
-        raise InputError(
-            f"view= with a tensor of shape {tuple(x.shape)}, which is taken as the network sees it",
-            expected="an image to make a view of: a path, a MedicalImage, a picture or an array of one image",
-            do="Give the image itself, or leave view out",
-        )
-    return x, replace(network, viewing=Viewing(source="tensor"))
-
-
-def _grey(x: Any, network: Network) -> bool:
-    """Return whether the network is given one channel."""
-    from torch import Tensor
-
-    one = x[0] if isinstance(x, list | tuple) else x
-    return (x if isinstance(x, Tensor) else _from_image(one, network).view.tensor).shape[1] == 1
-
-
-def _three_times(x: Any, network: Network) -> tuple[Any, Network]:
-    """Return x, or the view of the network, with its one channel three times."""
-    from torch import Tensor
-
-    notes = (*network.notes, "The image has one channel, which was given three times: the network takes 3.")
-    if isinstance(x, Tensor):
-        return x.expand(-1, RGB, *x.shape[2:]), replace(network, notes=notes)
-    return x, replace(network, viewing=network.viewing.repeated(RGB), notes=notes)
-
-
-def _count(x: Any) -> int:
-    """Return how many images are asked about."""
-    return 1 if isinstance(x, str | Path | MedicalImage) or not hasattr(x, "__len__") else len(x)
-
-
-def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:
-    """Return the network for each image of a bag that it answers for together, else the one for all."""
-    from torch import Tensor
-
-    if not isinstance(x, Tensor) or unusable(x):
-        return x, [network]
-    from saliscope.study.bags import in_bag, is_bag, unstacked
-
-    x, network = unstacked(x, network)
-    return x, [in_bag(x, n, network) for n in range(len(x))] if is_bag(x, network) else [network]
-
-
-def _batches(x: Any, network: Network, grids: Sequence[Geometry], *, alone: bool) -> list[list[Case]]:
-    from torch import Tensor
-
-    if isinstance(x, Tensor):
-        cases = cases_of(x, grids)
-        return [[case] for case in cases] if alone else [cases]
-    several = x if isinstance(x, list | tuple) else [x]
-    if not several or not all(isinstance(one, str | Path | MedicalImage) for one in several):
-        raise InputError(
-            f"an image of type {type(x).__name__}{' without any content' if several is x and not x else ''}",
-            expected="a path, a MedicalImage, a picture, an array, a list of these, or a tensor (N, C, *S)",
-            do="Of several inputs, give the image, and the rest by forward=lambda net, x: net(x, table)",
-        )
-    return [[_from_image(one, network)] for one in several]
-
-
-def _from_image(one: str | Path | MedicalImage, network: Network) -> Case:
-    if not isinstance(one, MedicalImage):
-        from saliscope.read import read
-
-        one = read(one)
-    return Case(one, network.viewing(one), Showing)
+    call = Call.of(x, network_of(model, labels, kind, view, output), 0, None, viewed=view is not None)
+    return inspected(call.network, call.batches(alone=True)[0][0].view.tensor, heavy_gflop)

@@ -24,7 +24,7 @@ from saliscope.study.present import cards_in
 from saliscope.study.run import Failed, Watch, run
 from saliscope.study.run import Outcome as Ran
 from saliscope.trust.audit_card import AuditCard
-from saliscope.trust.explanation_card import Tier
+from saliscope.trust.explanation_card import ExplanationCard, Tier
 from saliscope.write.card_files import CARD_PAGE
 
 
@@ -118,13 +118,25 @@ class Cards:
         said: Callable[[str], None],
     ) -> list[dict[str, Any]]:
         """Return the explanation cards of all that was found of a case, as plain data."""
-        told = []
+        return [card.described() for card in self.examined(case, network, methods, found, asked, said)]
+
+    def examined(
+        self,
+        case: Case,
+        network: Network,
+        methods: Mapping[str, Method],
+        found: Sequence[Explanation],
+        asked: Sequence[str],
+        said: Callable[[str], None],
+    ) -> list[ExplanationCard]:
+        """Return the explanation cards of all that was found of a case."""
+        given = []
         for explanation in found:
             method = methods[explanation.provenance.method]
             audit = self._audit_of(explanation)
             said(f"checking {explanation.target} by {explanation.provenance.method}")
-            told.append(examined(explanation, case, network, method, audit, self.tier, said, asked).described())
-        return told
+            given.append(examined(explanation, case, network, method, audit, self.tier, said, asked))
+        return given
 
     def _audit_of(self, explanation: Explanation) -> AuditCard | None:
         fitting = [audit for audit in self.audits if not audit.fits(explanation)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from saliscope.core.errors import InputError
+from saliscope.core.image import MedicalImage
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source
 from saliscope.study.explain import Case
@@ -16,13 +18,31 @@ from saliscope.study.present import Showing
 #: The column that names an image's file (or its folder), and those with a meaning of their own; others are metadata.
 IMAGE, PATIENT, LABEL = "image", "patient", "label"
 MOST_ROWS = 1_000_000
+#: What is known of the images: a CSV, or its rows by column.
+Table = Path | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """An image that need not be read, in the place of a file."""
+
+    image: MedicalImage
+
+    @property
+    def name(self) -> str:
+        """Return the name of the image."""
+        return self.image.name
+
+    def load(self, limits: Limits) -> MedicalImage:  # noqa: ARG002 - it is there already
+        """Return the image."""
+        return self.image
 
 
 @dataclass(frozen=True)
 class Member:
     """One image of a cohort, loaded when it is needed: `row` is what the table says of it, `mask` a file."""
 
-    source: Source
+    source: Source | InMemory
     row: Mapping[str, str] = field(default_factory=dict)
     mask: Path | None = None
 
@@ -62,13 +82,14 @@ class Group:
         return len(set(named)) if all(named) else None
 
 
-def group(sources: Sequence[Source], table: Path | None, masks: Path | None) -> Group:
-    """Return the cohort of some images.
+def group(sources: Sequence[Source | InMemory], table: Table | None, masks: Path | None) -> Group:
+    """Return the cohort of some images; a table is a CSV, or its rows.
 
     With a table those without a row are left out and counted. Raises InputError for a table without the column
     "image", with two rows of one image, or with a row for none of the images, and for masks that fit no image.
     """
-    rows = _rows(table) if table is not None else {}
+    rows = {} if table is None else _rows(table) if isinstance(table, Path) else _of_rows("the table", table)
+    named = table.name if isinstance(table, Path) else "the table"
     drawn = _masks(masks) if masks is not None else {}
     members = []
     for source in sources:
@@ -79,16 +100,18 @@ def group(sources: Sequence[Source], table: Path | None, masks: Path | None) -> 
         mask = next((drawn[name] for name in names if name in drawn), None)
         members.append(Member(source, row or {}, mask))
     if table is not None and not members:
-        raise _none_fits(table, "a row", 'the file names of the images in the column "image"')
+        raise _none_fits(named, "a row", 'the file names of the images in the column "image"')
     if masks is not None and not any(m.mask for m in members):
         raise _none_fits(masks, "a file", "masks named like their images")
     left = len(sources) - len(members)
     excluded = {"no row in the table": left} if left else {}
-    return Group(tuple(members), table.name if table is not None else "the images named", excluded)
+    return Group(tuple(members), named if table is not None else "the images named", excluded)
 
 
-def _names(source: Source) -> tuple[str, ...]:
+def _names(source: Source | InMemory) -> tuple[str, ...]:
     """Return what an image may be called in a table: its file, the file without its endings, its folder, its case."""
+    if isinstance(source, InMemory):
+        return (source.name,)
     first = Path(source.items[0].label) if source.members else source.paths[0]
     own = (first.name, _stem(first)) if len(source.paths) == 1 else ()
     return (*own, first.parent.name, source.name) if len(source.paths) > 1 else (*own, source.name)
@@ -99,26 +122,37 @@ def _rows(table: Path) -> dict[str, dict[str, str]]:
         with table.open(newline="", encoding="utf-8-sig") as file:
             read = csv.DictReader(file)
             if IMAGE not in (read.fieldnames or ()):
-                raise InputError(
-                    f"{table} with the columns {', '.join(read.fieldnames or ()) or 'none'}",
-                    expected='a column "image" with the file names of the images',
-                    do='Name the columns in the first row; "patient" and "label" have a meaning of their own.',
-                )
-            found: dict[str, dict[str, str]] = {}
-            for number, row in enumerate(read, start=2):
-                name = Path(row[IMAGE] or "").name
-                if not name or name in found or number > MOST_ROWS or None in row:
-                    raise InputError(
-                        f"{table}, row {number}, for the image {name!r}",
-                        expected="one row for each image, no longer than the first",
-                        do="Correct the table.",
-                    )
-                found[name] = {k: (v or "").strip() for k, v in row.items()}
+                raise _without_image(str(table), read.fieldnames or ())
+            return _of_rows(str(table), read)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{table}, which cannot be read ({error})", expected="a CSV in UTF-8", do="Check it."
         ) from error
+
+
+def _of_rows(table: str, rows: Iterable[Mapping[Any, Any]]) -> dict[str, dict[str, str]]:
+    """Return the rows of a table by image; the first row of a CSV, its names, is number 1."""
+    found: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, start=2):
+        if not isinstance(row, Mapping) or IMAGE not in row:
+            raise _without_image(table, row if isinstance(row, Mapping) else ())
+        name = Path(str(row[IMAGE] or "")).name
+        if not name or name in found or number > MOST_ROWS or None in row:
+            raise InputError(
+                f"{table}, row {number}, for the image {name!r}",
+                expected="one row for each image, no longer than the first",
+                do="Correct the table.",
+            )
+        found[name] = {str(k): "" if v is None else str(v).strip() for k, v in row.items()}
     return found
+
+
+def _without_image(table: str, columns: Iterable[Any]) -> InputError:
+    return InputError(
+        f"{table} with the columns {', '.join(map(str, columns)) or 'none'}",
+        expected='a column "image" with the file names of the images',
+        do='Name the columns in the first row; "patient" and "label" have a meaning of their own.',
+    )
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -132,5 +166,5 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
-def _none_fits(path: Path, what: str, expected: str) -> InputError:
+def _none_fits(path: Path | str, what: str, expected: str) -> InputError:
     return InputError(f"{path}, which has {what} for none of the images", expected=expected, do="Check the names.")

@@ -250,6 +250,7 @@ def _provenance(
         notes=notes,
         warning=network.warning,
         view_steps=case.view.words or network.viewing.described(),
+        viewing=network.viewing.record(),
     )
 
 

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saliscope.core.explanation import Explanation
+from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
+from saliscope.core.placed import Grid, PlacedMap
 from saliscope.core.region import Mask
 from saliscope.model.view import View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from saliscope.figures.gallery import Tile
     from saliscope.study.dicom import DicomCase
 
 PAGE, THUMBNAIL, RECORD = "page.html", "thumbnail.png", "explanation.json"
@@ -25,22 +28,45 @@ PAGE, THUMBNAIL, RECORD = "page.html", "thumbnail.png", "explanation.json"
 
 @dataclass(frozen=True, eq=False)
 class Showing:
-    """The presenter of one case: the image and the view of it that the network saw."""
+    """The presenter of one case: the image and the view of it that the network saw, None where that is not at hand."""
 
     image: MedicalImage
-    view: View
+    view: View | None
 
-    def overlay(self, explanation: Explanation) -> Image:
+    @property
+    def name(self) -> str:
+        """Return the name of the image."""
+        return self.image.name
+
+    def placed(self, explanation: Explanation, grid: Grid) -> PlacedMap:
+        """Return the map on the grid of the image, or of what the network saw of it."""
+        return placed_on(explanation, self.image.geometry if grid == "image" else explanation.seen)
+
+    def overlay(self, explanation: Explanation, most: int | None = None) -> Image:
         """Return the picture (RGB) of the map over its image, with its legend."""
         from saliscope.figures.overlay import overlay
         from saliscope.figures.reading import interpret
 
-        return overlay(self.image, interpret(explanation, self.image))
+        return overlay(self.image, interpret(explanation, self.image), most)
 
-    def save(self, explanation: Explanation, folder: Path) -> Path:
+    def tile(self, explanation: Explanation, most: int) -> Tile:
+        """Return a small picture of the map over its image, with the colours' ends."""
+        from saliscope.figures.gallery import tile
+        from saliscope.figures.reading import interpret
+
+        return tile(self.image, interpret(explanation, self.image), most)
+
+    def gallery(self, explanations: Sequence[Explanation]) -> str:
+        """Return small pictures of explanations as HTML."""
+        from saliscope.study.notebook import gallery_of
+
+        return gallery_of(explanations)
+
+    def save(self, explanations: Sequence[Explanation], folder: Path) -> Path:
         """Write page, overlay, maps and record into a new folder, whole or not at all; return its path."""
-        self.write_case([explanation], folder)
-        return folder
+        from saliscope.study.saving import save_all
+
+        return save_all(explanations, folder)
 
     def write_case(
         self,
@@ -72,19 +98,29 @@ class Showing:
                 files = explanation_files(explanation, reading.values, self.image, picture, reading.record())
                 write_files(place, {f"{name}/{file}": data for file, data in files.items()})
             for name, card, reading in zip(names, cards, readings, strict=True) if cards else ():
-                areas = outlined(reading.explanation, self.view, self.image) if _hid_areas(card) else []
+                view = self.view if _hid_areas(card) else None
+                areas = outlined(reading.explanation, view, self.image) if view is not None else []
                 html = card_page(card, card_picture(self.image, reading, areas), f"../{PAGE}")
                 write_files(place, {f"{name}/{file}": data for file, data in card_files(card, html).items()})
             for name, objects in zip(names, dicom.objects(self.image, readings, cards), strict=True) if dicom else ():
                 write_files(place, {f"{name}/{file}": data for file, data in objects.files.items()})
-            view = self.view.tensor[0].detach().cpu().float().numpy()
+            shown = self.view.tensor[0].detach().cpu().float().numpy() if self.view is not None else None
             linked = [(card, f"{name}/{CARD_PAGE}") for card, name in zip(cards, names, strict=True)] if cards else []
             whole = {
-                PAGE: page(self.image, readings, view, linked).encode(),
+                PAGE: page(self.image, readings, shown, linked).encode(),
                 THUMBNAIL: thumbnail(self.image, readings[0], heat=not hidden[0]),
             }
             write_files(place, whole)
         return names
+
+
+def placed_on(explanation: Explanation, grid: Geometry) -> PlacedMap:
+    """Return a map on another grid; on its own it keeps every value."""
+    from saliscope.figures.place import placed
+
+    if grid == explanation.geometry:
+        return PlacedMap(explanation.values, grid)
+    return PlacedMap(placed(explanation.values, explanation.geometry, grid, explanation.seen), grid)
 
 
 def outlined(explanation: Explanation, view: View, image: MedicalImage) -> list[Mask]:

@@ -11,8 +11,10 @@ from typing import Any, Literal, Self
 
 from saliscope.core.errors import CardError
 from saliscope.core.explanation import Explanation
+from saliscope.core.listing import Listing
 from saliscope.core.score import Score, Undefined
 from saliscope.trust import principles, wording
+from saliscope.trust.audit_note import note, row, summary
 from saliscope.trust.check import CheckResult
 from saliscope.trust.recorded import (
     SCHEMA_VERSION,
@@ -80,7 +82,7 @@ class Finding:
     scores: tuple[Score, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditCard:
     """What is known of the maps of one method, with all its fields, for one model, view, layer and target.
 
@@ -157,6 +159,24 @@ class AuditCard:
         """Return the card as plain data, as its layout (audit-card.schema.json) says, with its own digest."""
         return {**self._content(), "digest": self.digest}
 
+    def save(self, folder: str | Path) -> Path:
+        """Write audit.json and audit.html into a new folder, whole or not at all; return its path.
+
+        Raises WriteError for a folder that is there already or cannot be written.
+        """
+        from saliscope.figures.audit_page import audit_page
+        from saliscope.write import save
+        from saliscope.write.card_files import audit_files
+
+        told = self.described()
+        return save(folder, audit_files(told, audit_page(told)))
+
+    def __repr__(self) -> str:
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        return note(self)
+
     def _content(self) -> dict[str, Any]:
         found: dict[str, Any] = plain(
             {
@@ -226,6 +246,17 @@ class AuditCard:
             samples=record["forward_samples"],
             versions=record["versions"],
         )
+
+
+class AuditCards(Listing[AuditCard]):
+    """A list of model cards of explanations: a table in a terminal, each in short in a notebook."""
+
+    def row(self, one: AuditCard) -> dict[str, str]:
+        """Return what the table says of one card, by column."""
+        return row(one)
+
+    def _repr_html_(self) -> str:
+        return "".join(map(note, self))
 
 
 def _row(one: Insertion | Finding, **named: str) -> dict[str, Any]:

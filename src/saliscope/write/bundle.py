@@ -14,7 +14,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.write.atomic import new_folder
 from saliscope.write.nifti import map_nifti
-from saliscope.write.record import beside_file, explanation_record, json_bytes
+from saliscope.write.record import beside_file, explanation_record, sealed
 
 
 def explanation_files(
@@ -29,13 +29,13 @@ def explanation_files(
     `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, and `reading` what
     was read on it, as plain data.
     """
-    return {
-        "explanation.json": json_bytes(explanation_record(explanation, image, reading)),
+    files = {
         "map.nii.gz": map_nifti(placed, image.geometry),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
         "overlay.png": picture,
         **{beside_file(name): map_nifti(v, explanation.geometry) for name, v in explanation.beside.items()},
     }
+    return {"explanation.json": sealed(explanation_record(explanation, image, reading), files), **files}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -20,9 +21,14 @@ from saliscope.core.image import MedicalImage
 from saliscope.core.provenance import Provenance
 
 #: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
-SCHEMA_VERSION = "1.0"
+#: 1.1: numbers that belong to the explanation itself are exact, and `files` and `digest` say what was written.
+SCHEMA_VERSION = "1.1"
 #: Digits that are stored of a number: more than float32 holds.
 DIGITS = 9
+
+
+class Exact(float):
+    """A number that is stored with all its digits, because the explanation is made of it again."""
 
 
 def explanation_record(explanation: Explanation, image: MedicalImage, reading: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,14 +47,15 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
         },
         "target": explanation.target,
         "prediction": {
-            **dataclasses.asdict(prediction),
+            **exact(dataclasses.asdict(prediction)),
             "thresholds": prediction.limits,
+            "own_thresholds": exact(prediction.thresholds),
             "called": [prediction.labels[i] for i in prediction.called] if prediction.labels else [],
             "sentence": prediction.sentence(explanation.target),
         },
         "method": {
             "name": p.method,
-            "fields": dict(p.fields),
+            "fields": exact(p.fields),
             "traits": dataclasses.asdict(explanation.traits),
         },
         "layer": {"name": p.layer, "reason": p.layer_reason},
@@ -60,7 +67,7 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
-            "resolution": explanation.resolution,
+            "resolution": exact(explanation.resolution),
             "placement": "linear between the centres of the native cells, zero outside what the network saw",
             "native_minimum": _finite(explanation.values.min()),
             "native_maximum": _finite(explanation.values.max()),
@@ -76,11 +83,12 @@ def _provenance(p: Provenance) -> dict[str, Any]:
         "weights_sha256": p.weights,
         "view_sha256": p.view,
         "view_steps": list(p.view_steps),
+        "viewing": exact(p.viewing),
         "model": p.model,
         "target": p.target,
         "versions": dict(p.versions),
         "device": p.device,
-        "diagnostics": dict(p.diagnostics),
+        "diagnostics": exact(p.diagnostics),
         "notes": list(p.notes),
         "warning": p.warning,
     }
@@ -95,7 +103,9 @@ def grid_record(geometry: Geometry) -> dict[str, Any]:
     """Return a grid as plain data: the affine takes array indices to RAS+ positions."""
     return {
         "shape": geometry.shape,
-        "spacing": geometry.spacing,
+        "spacing": exact(geometry.spacing),
+        "origin": exact(geometry.origin),
+        "direction": exact(geometry.direction),
         "unit": geometry.unit,
         "frame": geometry.frame,
         "axes": ["plane", "row", "column"][-geometry.ndim :],
@@ -104,12 +114,36 @@ def grid_record(geometry: Geometry) -> dict[str, Any]:
     }
 
 
+def sealed(record: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """Return a record as JSON with the SHA-256 of the files beside it and its own, so that a change is seen."""
+    told = plain({**record, "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}})
+    return _json({**told, "digest": seal(told)})
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record that is plain data, all but its own digest."""
+    return hashlib.sha256(_json({k: v for k, v in record.items() if k != "digest"})).hexdigest()
+
+
+def exact(value: Any) -> Any:
+    """Return a value with all its numbers marked to be stored with all their digits."""
+    if isinstance(value, float | np.floating):
+        return Exact(value)
+    if isinstance(value, Mapping):
+        return {k: exact(v) for k, v in value.items()}
+    return [exact(v) for v in value] if isinstance(value, list | tuple) else value
+
+
 def json_bytes(record: Any) -> bytes:
     """Return plain data as JSON: sorted keys, numbers of nine digits, no NaN; raises WriteError for what is not plain.
 
     A number that is not finite becomes null, which every reader of JSON understands.
     """
-    text = json.dumps(plain(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return _json(plain(record))
+
+
+def _json(told: Any) -> bytes:
+    text = json.dumps(told, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     # What is no character, as in the name of a file in another encoding, becomes JSON's own escape.
     return (text + "\n").encode("utf-8", "backslashreplace")
 
@@ -127,6 +161,8 @@ def plain(value: Any) -> Any:
     """Return a value made of dict, list, str, int, float, bool and None only; raises WriteError if it cannot be."""
     if value is None or isinstance(value, str | bool | int):
         return value
+    if isinstance(value, Exact):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, float | np.floating):
         return _finite(value)
     if isinstance(value, np.ndarray | np.generic):
