@@ -1,10 +1,10 @@
-"""The page of one case, and the page that lists cases: each one file, with nothing to fetch from anywhere."""
+"""The page of one case, which is one file; and the page that lists cases, whose thumbnails are files beside it."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,11 @@ ELSEWHERE = ("Target", "Method", "Network", "Colours", "Prediction")
 
 @dataclass(frozen=True)
 class CaseLink:
-    """One line of the index: a case, where its page lies, a thumbnail (PNG) and what to say of it."""
+    """One line of the index: a case, where its page and its thumbnail lie (relative paths), and what to say of it."""
 
     name: str
     href: str
-    thumbnail: bytes | None = None
+    thumbnail: str | None = None
     lines: tuple[str, ...] = ()
 
 
@@ -82,16 +82,7 @@ def page(
 
 def index_page(cases: Sequence[CaseLink], title: str, lines: Sequence[str] = ()) -> str:
     """Return a page (HTML) that lists cases with thumbnails and links to theirs."""
-    shown = [
-        {
-            "name": c.name,
-            "href": c.href,
-            "lines": c.lines,
-            "thumbnail": c.thumbnail and "data:image/png;base64," + base64.b64encode(c.thumbnail).decode("ascii"),
-        }
-        for c in cases
-    ]
-    return environment().get_template("index.html").render(title=title, lines=lines, cases=shown, research=RESEARCH_USE)
+    return environment().get_template("index.html").render(title=title, lines=lines, cases=cases, research=RESEARCH_USE)
 
 
 def thumbnail(image: MedicalImage, reading: Reading, most: int = 320, heat: bool = True) -> bytes:
@@ -235,8 +226,9 @@ def _provenance(reading: Reading) -> list[tuple[str, str]]:
     ]
 
 
+@cache
 def environment() -> Environment:
-    """Return where the templates of all pages are, with every text escaped."""
+    """Return where the templates of all pages are, with every text escaped; there is one, which compiles each once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

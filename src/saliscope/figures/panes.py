@@ -57,11 +57,12 @@ class Pane:
 
 
 def factor_for(sizes: Sequence[tuple[float, float]], comfortable: int = COMFORTABLE, most: int | None = None) -> float:
-    """Return by what square pixels (H, W) are enlarged, a whole number, or shrunk to at most `most`."""
+    """Return by what square pixels (H, W) are enlarged, a whole number, or shrunk; the longest is at most `most`."""
     longest = max(max(s) for s in sizes)
     if most is not None and longest > most:
         return most / longest
-    return float(max(1, int(comfortable // longest)))
+    wanted = comfortable if most is None else min(comfortable, most)
+    return float(max(1, int(wanted // longest)))
 
 
 def square(cut: Slice) -> tuple[float, float]:

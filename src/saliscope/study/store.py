@@ -86,7 +86,7 @@ class Store:
         links = []
         for name, sentence in said.items():
             place = self.case(name)
-            links.append(CaseLink(name, f"{place.name}/page.html", (place / "thumbnail.png").read_bytes(), (sentence,)))
+            links.append(CaseLink(name, f"{place.name}/page.html", f"{place.name}/thumbnail.png", (sentence,)))
         path = self.out / INDEX
         write_file(path, index_page(links, f"{len(links)} cases, explained for {model}").encode())
         return path if len(said) > 1 else self.case(next(iter(said))) / "page.html"
