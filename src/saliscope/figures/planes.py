@@ -13,6 +13,7 @@ from saliscope.core.image import MedicalImage
 from saliscope.figures.anatomy import axes_of
 from saliscope.figures.panes import COMFORTABLE, Pane, Slice, factor_for, mosaic, pane, roomy, square
 from saliscope.figures.reading import Reading
+from saliscope.figures.scale import Scale
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,13 +69,18 @@ def cuts(geometry: Geometry) -> tuple[Cut, Cut, Cut]:
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What is cut: display (1 or 3, *S), heat, raw values and region labels (*S) on one grid."""
+    """What is cut: display (1 or 3, *S), raw values, how they become heat, and region labels (*S) on one grid."""
 
     display: npt.NDArray[np.uint8]
     geometry: Geometry
-    heat: Floats
+    scale: Scale | None
+    drawn: Floats
     values: Floats
     labels: npt.NDArray[np.uint8]
+
+    def heat(self, drawn: Floats) -> Floats:
+        """Return the heat of a plane of what is drawn: of no more, because a volume is large."""
+        return np.zeros_like(drawn) if self.scale is None else self.scale.normalised(drawn)
 
 
 def views(
@@ -105,7 +111,7 @@ def view_panes(view: Floats, seen: Geometry, most: int = 300) -> list[Pane]:
     low, high = (float(v) for v in np.percentile(channels, [0.5, 99.5]))
     display = np.round(np.clip((channels - low) / ((high - low) or 1.0), 0, 1) * 255).astype(np.uint8)
     nothing = np.broadcast_to(np.float32(0), seen.shape)
-    shown = _Shown(display, seen, nothing, nothing, np.broadcast_to(np.uint8(0), seen.shape))
+    shown = _Shown(display, seen, None, nothing, nothing, np.broadcast_to(np.uint8(0), seen.shape))
     slices = _slices(shown, tuple(n // 2 for n in seen.shape))
     return _to_scale(slices, None, most, most)
 
@@ -128,11 +134,8 @@ def montage(image: MedicalImage, reading: Reading, width: int = 1200) -> Pane | 
 def profile(reading: Reading, geometry: Geometry) -> tuple[Floats, Floats]:
     """Return positive and negative attribution per axial slice, as shares of the magnitude of the whole map."""
     across = cuts(geometry)[0].across
-    others = tuple(a for a in range(3) if a != across)
-    total = float(np.abs(reading.values).sum(dtype=np.float64)) or 1.0
-    positive = np.maximum(reading.values, 0).sum(axis=others, dtype=np.float64) / total
-    negative = -np.minimum(reading.values, 0).sum(axis=others, dtype=np.float64) / total
-    return positive.astype(np.float32), negative.astype(np.float32)
+    sums, total = reading.sums, reading.sums.magnitude or 1.0
+    return (sums.positive[across] / total).astype(np.float32), (sums.negative[across] / total).astype(np.float32)
 
 
 def peak(values: Floats, drawn: bool = True) -> tuple[int, ...]:
@@ -146,23 +149,28 @@ def peak(values: Floats, drawn: bool = True) -> tuple[int, ...]:
 
 def _spread(reading: Reading, across: int) -> list[int]:
     """Return up to `TILES` slices over the listed regions, else over all that is not zero, else over the volume."""
-    others = tuple(a for a in range(3) if a != across)
     n = reading.values.shape[across]
     held = np.arange(n)
     if reading.scale.drawn:
-        listed = reading.focus.labels if reading.focus is not None else None
-        shown = listed if listed is not None and listed.any() else reading.scale.normalised(reading.values)
-        some = np.flatnonzero(np.any(shown != 0, axis=others))
+        some = (
+            np.flatnonzero([np.any(reading.scale.normalised(reading.values.take(i, across)) != 0) for i in range(n)])
+            if reading.focus is None or not reading.focus.regions
+            else _listed(reading.focus.labels, across)
+        )
         held = some if some.size else held
     low, high = max(0, int(held[0]) - 1), min(n - 1, int(held[-1]) + 1)
     count = min(TILES, high - low + 1)
     return [int(i) for i in np.unique(np.round(np.linspace(low, high, count)))]
 
 
+def _listed(labels: npt.NDArray[np.uint8], across: int) -> npt.NDArray[np.intp]:
+    return np.flatnonzero(labels.any(axis=tuple(a for a in range(3) if a != across)))
+
+
 def _shown(image: MedicalImage, reading: Reading) -> _Shown:
     # Without regions one element stands for all labels, so that a volume needs no array of its own.
     labels = reading.focus.labels if reading.focus else np.broadcast_to(np.uint8(0), reading.values.shape)
-    return _Shown(image.display, image.geometry, reading.scale.normalised(reading.values), reading.values, labels)
+    return _Shown(image.display, image.geometry, reading.scale, reading.values, reading.values, labels)
 
 
 def _level(reading: Reading) -> float | None:
@@ -175,7 +183,8 @@ def _slices(shown: _Shown, at: tuple[int, ...]) -> list[Slice]:
         return [_slice(shown, cut, at[cut.across]) for cut in cuts(g)]
     ends = g.letters
     letters = (ends[0][0], ends[1][1], ends[0][1], ends[1][0]) if ends else None
-    return [Slice(shown.display, shown.heat, shown.values, shown.labels, (g.spacing[0], g.spacing[1]), letters, "")]
+    spacing = (g.spacing[0], g.spacing[1])
+    return [Slice(shown.display, shown.heat(shown.drawn), shown.values, shown.labels, spacing, letters, "")]
 
 
 def _to_scale(slices: list[Slice], level: float | None, comfortable: int, most: int | None) -> list[Pane]:
@@ -198,7 +207,7 @@ def _slice(shown: _Shown, cut: Cut, index: int, title: str | None = None) -> Sli
         title = f"{cut.name} {index + 1} of {g.shape[cut.across]}{where}"
     return Slice(
         np.asarray(cut(shown.display, index), dtype=np.uint8),
-        np.asarray(cut(shown.heat, index), dtype=np.float32),
+        shown.heat(np.asarray(cut(shown.drawn, index), dtype=np.float32)),
         np.asarray(cut(shown.values, index), dtype=np.float32),
         np.asarray(cut(shown.labels, index), dtype=np.uint8),
         (g.spacing[cut.down], g.spacing[cut.right]),

@@ -11,6 +11,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.figures.body import body_mask
 from saliscope.figures.place import within
+from saliscope.figures.totals import Map, Totals
 
 #: The border strip is so much of what was seen, on every side.
 BORDER = 0.05
@@ -33,23 +34,29 @@ class Shares:
 
 
 def shares_of(
-    explanation: Explanation, image: MedicalImage, values: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]
+    explanation: Explanation, image: MedicalImage, values: Map, seen: npt.NDArray[np.bool_], sums: Totals
 ) -> Shares:
-    """Return the shares of a finite map, placed on its image as values (*S); `seen` (*S) is what the network saw."""
+    """Return the shares of a finite map, placed on its image as values (*S) that add up to `sums`.
+
+    `seen` (*S) is what the network saw.
+    """
     body, how = body_mask(image)
     grid = image.geometry
     strip = seen & ~(within(grid, explanation.seen, BORDER) & within(grid, grid, BORDER))
-    positive = np.maximum(values, 0)
-    total = float(positive.sum(dtype=np.float64))
-    magnitude = float(np.abs(values).sum(dtype=np.float64))
+    total, magnitude = sums.above, sums.magnitude
     return Shares(
-        outside_body=None if body is None or not total else float(positive[~body].sum(dtype=np.float64) / total),
+        outside_body=None if body is None or not total else _positive(values, ~body) / total,
         body=how,
-        border=float(positive[strip].sum(dtype=np.float64) / total) if total else None,
-        border_area=float(strip.sum() / max(1, seen.sum())),
+        border=_positive(values, strip) / total if total else None,
+        border_area=np.count_nonzero(strip) / max(1, np.count_nonzero(seen)),
         padding=_padding(explanation, image),
         negative=max(0.0, 1 - total / magnitude) if magnitude else 0.0,
     )
+
+
+def _positive(values: Map, mask: npt.NDArray[np.bool_]) -> float:
+    """Return the sum of what is positive within a mask, plane by plane."""
+    return sum(float(np.maximum(v, 0).sum(where=m, dtype=np.float64)) for v, m in zip(values, mask, strict=True))
 
 
 def _padding(explanation: Explanation, image: MedicalImage) -> float:
