@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,31 @@ class _Shown:
         return np.zeros_like(drawn) if self.scale is None else self.scale.normalised(drawn)
 
 
+@dataclass(frozen=True, eq=False)
+class _Slices:
+    """The slices that views show, and what was drawn of them: pages, pictures and thumbnails are of the same ones."""
+
+    slices: list[Slice]
+    level: float | None
+    comfortable: int
+    drawn: dict[float, list[Pane]] = field(default_factory=dict)
+
+    def to_scale(self, most: int | None) -> list[Pane]:
+        """Return panes of one scale: a millimetre is as long in each of them."""
+        coarser = [min(s.spacing) / min(min(t.spacing) for t in self.slices) for s in self.slices]
+        sizes = [(h * c, w * c) for (h, w), c in zip(map(square, self.slices), coarser, strict=True)]
+        factor = factor_for(sizes, self.comfortable, most)
+        if factor not in self.drawn:
+            least = ROOM if len(self.slices) == 3 else 1
+            self.drawn[factor] = [
+                roomy(pane(s, self.level, factor * c), least) for s, c in zip(self.slices, coarser, strict=True)
+            ]
+        return list(self.drawn[factor])
+
+
+_cuts: WeakKeyDictionary[Reading, _Slices] = WeakKeyDictionary()
+
+
 def views(
     image: MedicalImage, reading: Reading, most: int | None = None, areas: npt.NDArray[np.uint8] | None = None
 ) -> list[Pane]:
@@ -90,11 +116,18 @@ def views(
 
     `areas` (*S) are numbers of areas to outline instead of the regions of the reading, 0 for none.
     """
-    shown, level = _shown(image, reading), _level(reading)
     if areas is not None:
-        shown, level = replace(shown, values=(areas > 0).astype(np.float32), labels=areas), 0.5
-    at = peak(reading.values, reading.scale.drawn) if image.geometry.ndim == 3 else ()
-    return _to_scale(_slices(shown, at), level, COMFORTABLE if image.geometry.ndim == 2 else 448, most)
+        shown = replace(_shown(image, reading), values=(areas > 0).astype(np.float32), labels=areas)
+        return _cut(image, reading, shown, 0.5).to_scale(most)
+    if reading not in _cuts:
+        _cuts[reading] = _cut(image, reading, _shown(image, reading), _level(reading))
+    return _cuts[reading].to_scale(most)
+
+
+def _cut(image: MedicalImage, reading: Reading, shown: _Shown, level: float | None) -> _Slices:
+    flat = image.geometry.ndim == 2
+    at = () if flat else peak(reading.values, reading.scale.drawn)
+    return _Slices(_slices(shown, at), level, COMFORTABLE if flat else 448)
 
 
 def stacked(panes: Sequence[Pane]) -> bool:
@@ -113,7 +146,7 @@ def view_panes(view: Floats, seen: Geometry, most: int = 300) -> list[Pane]:
     nothing = np.broadcast_to(np.float32(0), seen.shape)
     shown = _Shown(display, seen, None, nothing, nothing, np.broadcast_to(np.uint8(0), seen.shape))
     slices = _slices(shown, tuple(n // 2 for n in seen.shape))
-    return _to_scale(slices, None, most, most)
+    return _Slices(slices, None, most).to_scale(most)
 
 
 def montage(image: MedicalImage, reading: Reading, width: int = 1200) -> Pane | None:
@@ -185,15 +218,6 @@ def _slices(shown: _Shown, at: tuple[int, ...]) -> list[Slice]:
     letters = (ends[0][0], ends[1][1], ends[0][1], ends[1][0]) if ends else None
     spacing = (g.spacing[0], g.spacing[1])
     return [Slice(shown.display, shown.heat(shown.drawn), shown.values, shown.labels, spacing, letters, "")]
-
-
-def _to_scale(slices: list[Slice], level: float | None, comfortable: int, most: int | None) -> list[Pane]:
-    """Return panes of one scale: a millimetre is as long in each of them."""
-    coarser = [min(s.spacing) / min(min(t.spacing) for t in slices) for s in slices]
-    sizes = [(h * c, w * c) for (h, w), c in zip(map(square, slices), coarser, strict=True)]
-    factor = factor_for(sizes, comfortable, most)
-    least = ROOM if len(slices) == 3 else 1
-    return [roomy(pane(s, level, factor * c), least) for s, c in zip(slices, coarser, strict=True)]
 
 
 def _slice(shown: _Shown, cut: Cut, index: int, title: str | None = None) -> Slice:

@@ -13,7 +13,7 @@ from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.write.atomic import new_folder
-from saliscope.write.nifti import map_nifti
+from saliscope.write.nifti import PLACED_BITS, map_nifti
 from saliscope.write.record import beside_file, explanation_record, json_bytes
 
 
@@ -31,7 +31,7 @@ def explanation_files(
     """
     return {
         "explanation.json": json_bytes(explanation_record(explanation, image, reading)),
-        "map.nii.gz": map_nifti(placed, image.geometry),
+        "map.nii.gz": map_nifti(placed, image.geometry, PLACED_BITS),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
         "overlay.png": picture,
         **{beside_file(name): map_nifti(v, explanation.geometry) for name, v in explanation.beside.items()},

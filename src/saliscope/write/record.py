@@ -18,6 +18,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.core.provenance import Provenance
+from saliscope.write.nifti import PLACED_BITS
 
 #: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
 SCHEMA_VERSION = "1.0"
@@ -60,7 +61,8 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
-            "placement": "linear between the centres of the native cells, zero outside what the network saw",
+            "placement": "linear between the centres of the native cells, zero outside what the network saw; "
+            f"rounded to {PLACED_BITS} significant bits, where the native file is exact",
             "native_minimum": _finite(explanation.values.min()),
             "native_maximum": _finite(explanation.values.max()),
         },
