@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -74,7 +75,7 @@ def _from_edge(dark: Mask) -> Mask:
     return found
 
 
-def _bright_end(grey: npt.NDArray[np.generic]) -> float:
+def _bright_end(grey: npt.NDArray[Any]) -> float:
     """Return the 99th percentile; of bytes by counting them, which needs no copy of a volume."""
     if grey.dtype != np.uint8:
         return float(np.percentile(grey, 99))

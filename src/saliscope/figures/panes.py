@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +95,7 @@ def pane(cut: Slice, level: float | None, factor: float) -> Pane:
     )
 
 
-def _rgb(channels: npt.NDArray[np.generic]) -> Bytes:
+def _rgb(channels: npt.NDArray[Any]) -> Bytes:
     """Return (1 or 3, H, W) as bytes (H, W, 3)."""
     found = np.clip(np.round(channels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
     return np.repeat(found, 3, axis=2) if found.shape[2] == 1 else found

@@ -63,10 +63,10 @@ class _Line:
 
     def __call__(self, values: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
         """Return values put on the line along an axis."""
-        low = values.take(self.after, axis)
+        low: npt.NDArray[np.float64] = values.take(self.after, axis)
         if not self.share.any():
             return low
-        high = values.take(np.minimum(self.after + 1, values.shape[axis] - 1), axis)
+        high: npt.NDArray[np.float64] = values.take(np.minimum(self.after + 1, values.shape[axis] - 1), axis)
         # In this form equal neighbours give exactly their value, so that a plateau stays one.
         high -= low
         high *= self.share.reshape([-1 if a == axis else 1 for a in range(values.ndim)])

@@ -185,19 +185,15 @@ def _spread(reading: Reading, across: int) -> list[int]:
     n = reading.values.shape[across]
     held = np.arange(n)
     if reading.scale.drawn:
-        some = (
-            np.flatnonzero([np.any(reading.scale.normalised(reading.values.take(i, across)) != 0) for i in range(n)])
-            if reading.focus is None or not reading.focus.regions
-            else _listed(reading.focus.labels, across)
-        )
+        if reading.focus is not None and reading.focus.regions:
+            some = np.flatnonzero(reading.focus.labels.any(axis=tuple(a for a in range(3) if a != across)))
+        else:
+            planes = (reading.scale.normalised(reading.values.take([i], across)) for i in range(n))
+            some = np.flatnonzero([bool(np.any(plane)) for plane in planes])
         held = some if some.size else held
     low, high = max(0, int(held[0]) - 1), min(n - 1, int(held[-1]) + 1)
     count = min(TILES, high - low + 1)
     return [int(i) for i in np.unique(np.round(np.linspace(low, high, count)))]
-
-
-def _listed(labels: npt.NDArray[np.uint8], across: int) -> npt.NDArray[np.intp]:
-    return np.flatnonzero(labels.any(axis=tuple(a for a in range(3) if a != across)))
 
 
 def _shown(image: MedicalImage, reading: Reading) -> _Shown:

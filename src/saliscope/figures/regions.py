@@ -91,7 +91,7 @@ def focus_of(values: Map, geometry: Geometry, seen: Mask, share: float = SHARE) 
         regions.append(_region(number, float(shares[i]), values[own], inside, own, geometry))
     labels.setflags(write=False)
     listed = sum(r.share for r in regions)
-    coverage = np.count_nonzero(chosen) / max(1, np.count_nonzero(seen))
+    coverage = int(np.count_nonzero(chosen)) / max(1, int(np.count_nonzero(seen)))
     crumbs = count - len(regions)
     return Focus(level, held, coverage, tuple(regions), labels, crumbs, max(0.0, held - listed) if crumbs else 0.0)
 

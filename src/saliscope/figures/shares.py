@@ -11,7 +11,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.figures.body import body_mask
 from saliscope.figures.place import within
-from saliscope.figures.totals import Map, Totals
+from saliscope.figures.totals import Map, Totals, planes
 
 #: The border strip is so much of what was seen, on every side.
 BORDER = 0.05
@@ -48,7 +48,7 @@ def shares_of(
         outside_body=None if body is None or not total else _positive(values, ~body) / total,
         body=how,
         border=_positive(values, strip) / total if total else None,
-        border_area=np.count_nonzero(strip) / max(1, np.count_nonzero(seen)),
+        border_area=int(np.count_nonzero(strip)) / max(1, int(np.count_nonzero(seen))),
         padding=_padding(explanation, image),
         negative=max(0.0, 1 - total / magnitude) if magnitude else 0.0,
     )
@@ -56,7 +56,7 @@ def shares_of(
 
 def _positive(values: Map, mask: npt.NDArray[np.bool_]) -> float:
     """Return the sum of what is positive within a mask, plane by plane."""
-    return sum(float(np.maximum(v, 0).sum(where=m, dtype=np.float64)) for v, m in zip(values, mask, strict=True))
+    return sum(float(np.maximum(v, 0).sum(where=m, dtype=np.float64)) for v, m in planes(values, mask))
 
 
 def _padding(explanation: Explanation, image: MedicalImage) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,17 +38,23 @@ class Totals:
 def totals(values: Map) -> Totals:
     """Return what a map (*S) adds up to, in one pass."""
     sums = [[np.zeros(n) for n in values.shape] for _ in range(2)]
-    for i, plane in enumerate(values):
+    if values.ndim == 2:
         for sign, into in zip((1, -1), sums, strict=True):
-            part = np.maximum(plane if sign > 0 else -plane, 0)
-            by_row = part.reshape(len(part), -1).sum(1, dtype=np.float64)
-            into[0][i] = by_row.sum()
-            if values.ndim == 3:
-                into[1] += by_row
-                into[2] += part.sum(0, dtype=np.float64)
-            else:
-                into[1] += part
+            part = np.maximum(sign * values, 0)
+            into[:] = [part.sum(axis, dtype=np.float64) for axis in (1, 0)]
+    for i, plane in enumerate(values) if values.ndim == 3 else ():
+        for sign, into in zip((1, -1), sums, strict=True):
+            part = np.maximum(sign * plane, 0)
+            rows = part.sum(1, dtype=np.float64)
+            into[0][i] = rows.sum()
+            into[1] += rows
+            into[2] += part.sum(0, dtype=np.float64)
     return Totals(tuple(sums[0]), tuple(sums[1]))
+
+
+def planes(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Give the planes of volumes of one shape together, one after another; of pictures the whole."""
+    yield from zip(*(a if a.ndim == 3 else a[None] for a in arrays), strict=True)
 
 
 def percentile_of_magnitude(values: Map, percent: float) -> float:
@@ -55,7 +63,7 @@ def percentile_of_magnitude(values: Map, percent: float) -> float:
         sample = np.abs(_sample(values))
         sample = np.sort(sample[sample != 0])
         least = sample[int(max(0.0, percent / 100 - MARGIN) * (len(sample) - 1))] if len(sample) else 0
-        top = np.concatenate([a[(a >= least) & (a > 0)] for a in map(np.abs, values)])
+        top = np.concatenate([a[(a >= least) & (a > 0)] for a in (np.abs(plane) for (plane,) in planes(values))])
         count = int(np.count_nonzero(values))
         at = percent / 100 * (count - 1)
         lower = int(at) - (count - len(top))  # of the rank below, among the top ones
@@ -75,7 +83,7 @@ def level_holding(values: Map, share: float) -> tuple[float, float]:
     if bracket is not None:
         low, high = bracket
         total, above, between = 0.0, 0.0, []
-        for plane in values:
+        for (plane,) in planes(values):
             total += float(np.maximum(plane, 0).sum(dtype=np.float64))
             above += float(plane[plane >= high].sum(dtype=np.float64))
             between.append(plane[(plane >= low) & (plane < high)])

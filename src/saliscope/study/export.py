@@ -139,7 +139,7 @@ def save_dicom(
     image = sources[0].load(Limits())
     case = DicomPlan(profile, pseudonymise).opened(sources[0], Limits())
     case.check(image)
-    readings = [interpret(e, image) for e in given]
+    readings = (interpret(e, image) for e in given)
     names = folder_names(given) if len(given) > 1 else ("",)
     paths = []
     with new_folder(folder, overwrite) as place:
@@ -164,7 +164,7 @@ def _one(
     case = plan.opened(source, limits)
     case.check(image)
     watch.step(source.name, "writing")
-    readings = [interpret(one.explanation, image) for one in found]
+    readings = (interpret(one.explanation, image) for one in found)
     cards = [one.card for one in found]
     done = []
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,10 +16,12 @@ from saliscope.core.protocols import Method
 from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
+from saliscope.read.naming import case_key, keyed
+from saliscope.study.case import WRITES, CaseRecord, Write, asked_too
 from saliscope.study.dicom import DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
-from saliscope.study.present import Showing, cards_in, written_before
+from saliscope.study.present import Showing, cards_in
 from saliscope.study.store import Store, folder_of
 
 
@@ -145,13 +149,15 @@ def run(
     examiner: Examiner | None = None,
     dicom: DicomPlan | None = None,
     network: Network | None = None,
+    write: Write = "pages",
 ) -> Outcome:
     """Explain every image among the inputs into the folder `out`, and return what came of it.
 
     With an `examiner` each map gets a card, by `dicom` it is written as DICOM objects too. `network` is that of the
-    plan, where it is loaded already.
-    A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
-    unknown model, method or option, no input at all, or a folder that holds another run.
+    plan, where it is loaded already. `write` says how much is written of each map.
+    The folder of an earlier run of the same network grows: of a case that is complete only what is missing is
+    explained. Raises SaliscopeError when nothing can begin: an unknown model, method or option, no input at all, or a
+    folder that holds another run.
     """
     methods = plan.make()
     network = network or load(plan.model, allow_code=plan.allow_code, device=plan.device)
@@ -159,8 +165,7 @@ def run(
     if not sources and not unreadable:
         raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")
     beside = {**(examiner.asked if examiner else {}), **({"dicom": dicom.asked} if dicom else {})}
-    digest = plan.digest(network.weights_digest(), network.viewing.digest, beside or None)
-    store = Store.opened(out, digest, overwrite=overwrite)
+    store = Store.opened(out, identity_of(network, beside), overwrite=overwrite)
     so_far = _Progress()
     for failure in unreadable:
         _note_failure(so_far, watch, str(failure.path), failure.error)
@@ -171,16 +176,23 @@ def run(
     state = "interrupted"
     try:
         for source in sources:
-            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner, dicom)
+            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner, dicom, write)
         state = "complete"
     finally:
-        record = _record(plan, network, digest, so_far, state)
+        record = _record(plan, network, so_far, state)
         store.close(record, [asdict(f) for f in so_far.failures], {"started": started, "finished": _now()})
     if not so_far.cases:
         store.discard_if_empty()
-    said = {c.name: "; ".join((*c.states, c.sentence)) for c in so_far.cases}
-    page = store.index(said, network.name) if so_far.cases else None
+    states = {store.case(c.name).name: c.states for c in so_far.cases}
+    page = store.index(states, network.name) if so_far.cases else None
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
+
+
+def identity_of(network: Network, beside: Mapping[str, Any]) -> str:
+    """Return what all maps of one folder have in common: the network, its view, and what is made beside each map."""
+    how = (network.labels, network.kind, network.thresholds, network.output)
+    words = [network.weights_digest(), network.viewing.digest, how, dict(beside)]
+    return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _one(
@@ -194,6 +206,7 @@ def _one(
     limits: Limits,
     examiner: Examiner | None,
     dicom: DicomPlan | None,
+    write: Write,
 ) -> None:
     def say(what: str) -> None:
         watch.step(source.name, what)
@@ -204,20 +217,38 @@ def _one(
         image = source.load(limits)
         if opened is not None:
             opened.check(image)
-        kept = written_before(store.case(source.name), image.digest)
-        if kept is None:
+        source_key = keyed("source", str([str(i.where.absolute()) for i in source.items[:1]]), case_key())
+        name = store.place(source.name, source_key, image.digest)
+        image, place = (image if name == source.name else replace(image, name=name)), store.case(name)
+        earlier = CaseRecord.read(place)
+        if earlier is not None and earlier.image != image.digest:
+            earlier = None
+        wanted = max(write, earlier.write if earlier else write, key=WRITES.index)
+        # Of what only a table was written there is no map to go on with.
+        complete = earlier is not None and (earlier.write == wanted or earlier.write != "table")
+        before = earlier if complete and earlier is not None else CaseRecord(image.digest)
+        missing = before.missing(methods, plan.targets)
+        kept = earlier is not None and not missing and earlier.write == wanted
+        if not kept:
             case = Case(image, network.viewing(image), Showing)
-            found = explained([case], network, methods, list(plan.targets), say)
-            cards = examiner.cards(case, network, methods, found, plan.targets, say) if examiner else ()
+            found: list[Explanation] = []
+            cards: list[Mapping[str, Any]] = []
+            for targets, asked in missing.items():
+                own = explained([case], network, asked, list(targets), say)
+                found += own
+                cards += examiner.cards(case, network, asked, own, targets, say) if examiner else ()
             say("writing")
-            showing, place = Showing(image, case.view), store.case(source.name)
-            folders = showing.write_case(found, place, overwrite=True, cards=cards, dicom=opened)
-            done = Finished(source.name, source.kind, image.digest, _sentence(found), folders)
-        else:
-            done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
-        cards = cards_in(store.case(source.name), done.explanations) if examiner else ()
-        written = objects_in(store.case(source.name), done.explanations) if dicom else ()
-        done = replace(done, states=tuple(dict.fromkeys(str(card["state_name"]) for card in cards)), dicom=written)
+            words = asked_too(before.asked, methods, plan.targets)
+            earlier = Showing(image, case.view).write_case(
+                found, place, overwrite=True, cards=cards, dicom=opened, write=wanted, earlier=earlier, asked=words,
+                source=source_key,
+            )  # fmt: skip
+        assert earlier is not None
+        folders = earlier.folders
+        told = cards_in(place, folders) if examiner else ()
+        states = tuple(dict.fromkeys(str(card["state_name"]) for card in told))
+        objects = objects_in(place, folders) if dicom else ()
+        done = Finished(name, source.kind, image.digest, earlier.sentence, folders, kept, states, objects)
     except SaliscopeError as error:
         _note_failure(so_far, watch, str(source.paths[0]), error)
     except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others
@@ -231,10 +262,6 @@ def _one(
         watch.done(done.name, "complete before" if done.kept else "; ".join((*done.states, done.sentence)))
 
 
-def _sentence(found: Sequence[Explanation]) -> str:
-    return "; ".join(dict.fromkeys(e.prediction.sentence(e.target) for e in found))
-
-
 def _note_failure(so_far: _Progress, watch: Watch, source: str, error: SaliscopeError) -> None:
     # The reader's messages begin with the file; once is enough.
     why = str(error)
@@ -244,11 +271,10 @@ def _note_failure(so_far: _Progress, watch: Watch, source: str, error: Saliscope
     watch.failed(source, why)
 
 
-def _record(plan: Plan, network: Network, digest: str, so_far: _Progress, state: str) -> dict[str, Any]:
+def _record(plan: Plan, network: Network, so_far: _Progress, state: str) -> dict[str, Any]:
     return {
         "state": state,
         "plan": plan.described(),
-        "plan_digest": digest,
         "warning": network.warning,
         "model": {"name": network.name, "weights": network.weights_digest(), "view": network.viewing.digest},
         "versions": dict(versions()),

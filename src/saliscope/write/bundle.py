@@ -21,19 +21,22 @@ def explanation_files(
     explanation: Explanation,
     placed: npt.NDArray[np.float32],
     image: MedicalImage,
-    picture: bytes,
+    picture: bytes | None,
     reading: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Return the files of an explanation by name, the same bytes for the same explanation.
 
-    `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, and `reading` what
-    was read on it, as plain data.
+    `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, if there is to be one,
+    and `reading` what was read on it, as plain data.
     """
+    record = explanation_record(explanation, image, reading)
+    if picture is None:
+        record["map"]["picture"] = None
     return {
-        "explanation.json": json_bytes(explanation_record(explanation, image, reading)),
+        "explanation.json": json_bytes(record),
         "map.nii.gz": map_nifti(placed, image.geometry, PLACED_BITS),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
-        "overlay.png": picture,
+        **({} if picture is None else {"overlay.png": picture}),
         **{beside_file(name): map_nifti(v, explanation.geometry) for name, v in explanation.beside.items()},
     }
 

@@ -52,7 +52,7 @@ def map_nifti(values: npt.NDArray[np.float32], geometry: Geometry, bits: int | N
         file.write(header.binaryblock + start[348:352])
         for plane in values:
             stored = np.ascontiguousarray(plane, dtype="<f4")
-            file.write(stored if bits is None else _rounded(stored, bits))
+            file.write((stored if bits is None else _rounded(stored, bits)).data)
     return out.getvalue()
 
 
