@@ -78,7 +78,7 @@ def explained(
             placed = {name: settled(m, cases[0].image, cases[0].view, network) for name, m in methods.items()}
             surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
             runs = model.runs(x) if surveyed else []
-            check_room(placed, runs, x.shape[2:], network.device, x.element_size())
+            check_room(placed, runs, x)
             all_asked = [asking(name, m, network, runs) for name, m in placed.items()]
             found = dict(_found(model, x, question, all_asked, said))
             if question.output is None:
