@@ -42,10 +42,13 @@ def shares_of(
     """
     body, how = body_mask(image)
     grid = image.geometry
-    strip = seen & ~(within(grid, explanation.seen, BORDER) & within(grid, grid, BORDER))
+    strip = within(grid, explanation.seen, BORDER)
+    strip &= within(grid, grid, BORDER)
+    np.logical_not(strip, out=strip)
+    strip &= seen
     total, magnitude = sums.above, sums.magnitude
     return Shares(
-        outside_body=None if body is None or not total else _positive(values, ~body) / total,
+        outside_body=None if body is None or not total else _positive(values, body, outside=True) / total,
         body=how,
         border=_positive(values, strip) / total if total else None,
         border_area=int(np.count_nonzero(strip)) / max(1, int(np.count_nonzero(seen))),
@@ -54,9 +57,10 @@ def shares_of(
     )
 
 
-def _positive(values: Map, mask: npt.NDArray[np.bool_]) -> float:
-    """Return the sum of what is positive within a mask, plane by plane."""
-    return sum(float(np.maximum(v, 0).sum(where=m, dtype=np.float64)) for v, m in planes(values, mask))
+def _positive(values: Map, mask: npt.NDArray[np.bool_], *, outside: bool = False) -> float:
+    """Return the sum of what is positive within a mask or outside it, plane by plane."""
+    parts = (np.maximum(v, 0).sum(where=~m if outside else m, dtype=np.float64) for v, m in planes(values, mask))
+    return float(sum(parts))
 
 
 def _padding(explanation: Explanation, image: MedicalImage) -> float:
