@@ -30,6 +30,8 @@ from saliscope.model.steps import Affine, Resize
 from saliscope.model.view import Viewing
 from saliscope.study.explain import versions
 
+#: A CT goes so many times through a fresh process of each competitor.
+RUNS = 1
 CT = (40, 128, 128) if QUICK else (300, 512, 512)
 LABELS = tuple(f"finding {i}" for i in range(14))
 
@@ -136,7 +138,7 @@ def calls(folder: Path) -> list[Row]:
             return saliscope.explain(batch, network, "grad-cam", 1, layer=dotted)
 
         what = f"explain() of a batch of 32, {name}, beside 32 turns of the loop"
-        found.append(compared(what, together, by_hand, 1.0, rounds=3 if name == "DenseNet-121" else 7))
+        found.append(compared(what, together, by_hand, 1.0, rounds=1 if name == "DenseNet-121" else 7))
     return found
 
 
@@ -175,7 +177,7 @@ def volumes(folder: Path) -> list[Row]:
     """Return the rows of a CT from file to page, each competitor in a process of its own."""
     path = folder / "ct.nii.gz"
     ct(path)
-    told = {who: [fresh(__file__, "--child", who, str(path)) for _ in range(1 if QUICK else 2)] for who in CHILDREN}
+    told = {who: [fresh(__file__, "--child", who, str(path)) for _ in range(1 if QUICK else RUNS)] for who in CHILDREN}
     seconds = {who: min(t["seconds"] for t in runs) for who, runs in told.items()}
     memory = {who: max(t["mib"] for t in runs) for who, runs in told.items()}
     size = " x ".join(map(str, CT[::-1]))
@@ -292,7 +294,7 @@ def gradients() -> list[Row]:
         values = torch.from_numpy(np.stack([e.values for e in (told if isinstance(told, list) else [told])]))
         error = relative(values.abs(), plain()[:, 0].abs())
         what = f"gradient of DenseNet-121 at 224, {'a batch of 32' if n > 1 else 'one image a call'}"
-        rounds = 3 if n > 1 else 9
+        rounds = 1 if n > 1 else 9
         found.append(compared(what, ours, plain, goal, rounds=rounds, error=error, peer_version="plain autograd"))
     return found
 

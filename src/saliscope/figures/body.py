@@ -54,12 +54,13 @@ def _body_mask(image: MedicalImage) -> tuple[Mask | None, str]:
     if image.padding is not None:
         dark |= image.padding
     slices = dark if dark.ndim == 3 else dark[None]
-    outside = np.stack([_from_edge(s) for s in slices])
-    edge = np.concatenate([np.r_[s[0], s[-1], s[:, 0], s[:, -1]] for s in outside])
-    share = float(outside.mean())
+    for s in slices:  # in place: of a volume there is one mask
+        s[...] = _from_edge(s)
+    edge = np.concatenate([np.r_[s[0], s[-1], s[:, 0], s[:, -1]] for s in slices])
+    share = float(dark.mean())
     if edge.mean() < LEAST_EDGE or share > 0.95:
         return None, "no background was found, so nothing is said about it"
-    mask: Mask = ~outside.reshape(dark.shape)
+    mask: Mask = np.logical_not(dark, out=dark)
     why = "; the modality is not known, so dark is taken for air" if guessed else ""
     return mask, f"background: dark and connected with the edge, {share:.0%} of the image{why}"
 

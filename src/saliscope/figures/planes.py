@@ -15,6 +15,7 @@ from saliscope.figures.anatomy import axes_of
 from saliscope.figures.panes import COMFORTABLE, Pane, Slice, factor_for, mosaic, pane, roomy, square
 from saliscope.figures.reading import Reading
 from saliscope.figures.scale import Scale
+from saliscope.figures.totals import planes
 
 Floats = npt.NDArray[np.float32]
 
@@ -175,8 +176,11 @@ def peak(values: Floats, drawn: bool = True) -> tuple[int, ...]:
     """Return the index of the highest value, of a plateau its middle; the centre where there is nothing."""
     if not drawn:
         return tuple(n // 2 for n in values.shape)
-    strength = values if values.max() > 0 else np.abs(values)
-    where = np.argwhere(strength == strength.max())
+    positive = values.max() > 0
+    top = values.max() if positive else -values.min()
+    found = [np.argwhere((plane if positive else np.abs(plane)) == top) for (plane,) in planes(values)]
+    flat = values.ndim == 2
+    where = found[0] if flat else np.concatenate([np.insert(at, 0, i, axis=1) for i, at in enumerate(found)])
     return tuple(int(i) for i in where[np.abs(where - where.mean(0)).sum(1).argmin()])
 
 

@@ -12,7 +12,7 @@ from saliscope.core.errors import GeometryError
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.figures import wording
-from saliscope.figures.place import placed, within
+from saliscope.figures.place import box_within, placed, within
 from saliscope.figures.regions import CRUMB, SHARE, Focus, focus_of
 from saliscope.figures.scale import Scale, scale_of, scale_of_ranks, state_of
 from saliscope.figures.shares import Shares, shares_of
@@ -67,7 +67,7 @@ def interpret(explanation: Explanation, image: MedicalImage, limit: float | None
         )
     values = placed(explanation.values, explanation.geometry, image.geometry, explanation.seen)
     values.setflags(write=False)
-    seen = within(image.geometry, explanation.seen)
+    seen = _seen(image, explanation)
     ranks = explanation.traits.quantity == "rank"
     scale = scale_of_ranks(values, seen) if ranks else _scale(explanation, values, limit)
     # Of ranks, what lies above the level of the scale is what says where: all of them add up to the image.
@@ -81,6 +81,14 @@ def interpret(explanation: Explanation, image: MedicalImage, limit: float | None
     return Reading(
         explanation, values, scale, focus, shares, sentences, image.digest, totals(values) if ranks else sums
     )
+
+
+def _seen(image: MedicalImage, explanation: Explanation) -> npt.NDArray[np.bool_]:
+    """Return what the network saw of the image (*S): where that is all, one element stands for it."""
+    box = box_within(image.geometry, explanation.seen)
+    if box == tuple(slice(0, n) for n in image.geometry.shape):
+        return np.broadcast_to(np.True_, image.geometry.shape)
+    return within(image.geometry, explanation.seen)
 
 
 def _scale(explanation: Explanation, values: npt.NDArray[np.float32], limit: float | None) -> Scale:

@@ -93,6 +93,9 @@ def explained(
     # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
     explanations = []
+    # What is the same for all maps is told once: a digest of the weights costs as much as a small network's run.
+    common = _common(network)
+    fields = {a.name: described(a.method) for a in all_asked}
     for n, case in enumerate(cases):
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
         for k, label in enumerate(question.labels_of(n)):
@@ -101,7 +104,10 @@ def explained(
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
                 said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
-                provenance = _provenance(case.image, network, a, label, one.at(n, k), said_of_it)
+                provenance = replace(
+                    common, image=case.image.digest, method=a.name, fields=fields[a.name], target=label, layer=a.layer,
+                    layer_reason=a.reason, diagnostics=one.at(n, k), notes=said_of_it,
+                )  # fmt: skip
                 own = values.pop(MAP)
                 plain = Explanation(
                     own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values
@@ -202,28 +208,20 @@ def _grid(
     return view.cells(cells.stride, cells.offset, shape), ()
 
 
-def _provenance(
-    image: MedicalImage,
-    network: Network,
-    a: Asking,
-    label: str,
-    diagnostics: Mapping[str, float],
-    notes: tuple[str, ...],
-) -> Provenance:
+def _common(network: Network) -> Provenance:
+    """Return what the provenance of all maps of a network has in common."""
     return Provenance(
-        image=image.digest,
+        image="",
         weights=network.weights_digest(),
         view=network.viewing.digest,
         model=network.name,
-        method=a.name,
-        fields=described(a.method),
-        target=label,
-        layer=a.layer,
-        layer_reason=a.reason,
+        method="",
+        fields={},
+        target="",
+        layer=None,
+        layer_reason=None,
         versions=versions(),
         device=str(network.device),
-        diagnostics=diagnostics,
-        notes=notes,
         warning=network.warning,
         view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
     )

@@ -53,8 +53,8 @@ def check_room(
         raise MethodError(
             f"{', '.join(too_large)} on {images} of {tuple(shape)}, which needs at least {needed / GIB:.0f} GiB",
             expected=f"at most the {free / GIB:.0f} GiB that are free",
-            do=f"Use {fewer}a CAM method or occlusion, the method tile by tile (tiled, small tiles), a coarser view, or a "
-            "device with more memory",
+            do=f"Use {fewer}a CAM method or occlusion, the method tile by tile (tiled, small tiles), a coarser view, "
+            "or a device with more memory",
         )
 
 

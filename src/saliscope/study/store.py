@@ -72,9 +72,9 @@ class Store:
 
     def close(self, record: Mapping[str, Any], failures: Sequence[Mapping[str, str]], times: Mapping[str, str]) -> None:
         """Write run.json, the table of all maps, and failures.csv if anything failed."""
-        from saliscope.write import csv_bytes, write_file
+        from saliscope.write import csv_bytes, plain, write_file
 
-        plan = record["plan"]
+        plan = plain(record["plan"])
         self._write({**record, "times": dict(times)}, (*(p for p in self.plans if p != plan), plan))
         if cases := self.cases():
             write_file(self.out / TABLE, table_bytes(cases.items()))
