@@ -70,6 +70,19 @@ def explained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], tu
     return calls
 
 
+def counted_pictures(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what of pictures is encoded from now on."""
+    encoded: list[bytes] = []
+    real = Image.Image.save
+
+    def counted(picture: Image.Image, *given: Any, **named: Any) -> None:
+        encoded.append(picture.tobytes() + repr(picture.size).encode())
+        real(picture, *given, **named)
+
+    monkeypatch.setattr(Image.Image, "save", counted)
+    return encoded
+
+
 def test_only_what_is_missing_is_explained(network: Network, tmp_path: Path, explained: list[Any]) -> None:
     one, out = picture(tmp_path / "in" / "one.png"), tmp_path / "out"
     asked(network, out, [one])
@@ -135,13 +148,8 @@ def test_another_network_weights_or_view_is_refused(network: Network, tmp_path: 
 def test_what_is_written(
     network: Network, tmp_path: Path, write: Any, files: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saliscope.figures import overlay
-
     one, out = picture(tmp_path / "in" / "one.png"), tmp_path / "out"
-    encoded: list[Any] = []
-    real = overlay.png
-    for place in ("overlay", "svg"):
-        monkeypatch.setattr(f"saliscope.figures.{place}.png", lambda p: encoded.append(p) or real(p))
+    encoded = counted_pictures(monkeypatch)
     assert asked(network, out, [one], write=write).page is None
     assert not encoded
     case = out / "one"
@@ -162,18 +170,9 @@ def test_what_is_written(
 def test_a_case_with_a_page_encodes_each_picture_once(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saliscope.figures import overlay
-
-    encoded: list[bytes] = []
-    real = overlay.png
-
-    def counted(picture: Any) -> bytes:
-        encoded.append(picture.tobytes() + repr(picture.size).encode())
-        return real(picture)
-
-    for place in ("overlay", "svg"):
-        monkeypatch.setattr(f"saliscope.figures.{place}.png", counted)
-    asked(network, tmp_path / "out", [picture(tmp_path / "in" / "one.png")], "grad-cam,gradient", "a,b")
+    one = picture(tmp_path / "in" / "one.png")
+    encoded = counted_pictures(monkeypatch)
+    asked(network, tmp_path / "out", [one], "grad-cam,gradient", "a,b")
     # Of four maps: an overlay and a layer of heat each, one thumbnail, the image and what the network saw.
     assert len(encoded) <= 4 * 2 + 3
     assert len(set(encoded)) >= len(encoded) - 1
