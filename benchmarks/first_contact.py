@@ -98,7 +98,7 @@ def weighed(net: nn.Module, layer: nn.Module, x: Tensor, index: int = 1) -> Tens
 
 def frozen(net: nn.Module) -> nn.Module:
     """Return the network without gradients of its weights."""
-    return net.requires_grad_(False)
+    return net.requires_grad_(requires_grad=False)
 
 
 def compared(what: str, ours: Callable[[], object], peer: Callable[[], object], goal: float | None, **more: Any) -> Row:
@@ -204,7 +204,7 @@ def ct(path: Path) -> None:
     import nibabel as nib
 
     rng = np.random.default_rng(0)
-    z, y, x = np.ogrid[: CT[0], : CT[1], : CT[2]]
+    _, y, x = np.ogrid[: CT[0], : CT[1], : CT[2]]
     volume = np.full(CT, -1000, np.int16)
     inside = ((x / CT[2] - 0.5) / 0.42) ** 2 + ((y / CT[1] - 0.5) / 0.32) ** 2 < 1
     volume[np.broadcast_to(inside, CT)] = 40
@@ -264,7 +264,7 @@ _start = 0.0
 
 def yield_start() -> None:
     """Begin to count: what came before were imports and weights."""
-    global _start  # noqa: PLW0603 - one clock for one process
+    global _start
     _start = time.process_time()
 
 
@@ -338,7 +338,7 @@ def main(words: list[str]) -> None:
     only = [word for word in words if word in globals()]
     with tempfile.TemporaryDirectory() as folder:
         parts = [globals()[o](*([Path(folder)] if o in ("calls", "command_line", "volumes") else [])) for o in only]
-    found = [judged(r) for r in (sum(parts, []) if only else rows())]
+    found = [judged(r) for r in ([r for part in parts for r in part] if only else rows())]
     FILES["first_contact"] = "First contact"
     of_file = {"rows": found, "fault": "", "seconds": round(time.monotonic() - start)}
     page = markdown({"machine": machine(), "versions": versions(), "quick": QUICK, "files": {"first_contact": of_file}})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -56,8 +58,15 @@ def methods() -> str:
         lines += [f"- family {traits.family}, {signed}, on the {traits.grid} grid, {aims}; source `{traits.citation}`"]
         if traits.fails_randomisation:
             lines += ["- its map was shown to change little when the network's weights are drawn anew (`adebayo2018`)"]
+        lines += [f"- shows nothing finer than: {finest_of(cls)}"]
         lines += [f"- cost: {traits.cost}", f"- cannot see: {traits.blind}", f"- fields: {listed or 'none'}", ""]
     return "\n".join(lines)
+
+
+def finest_of(cls: type) -> str:
+    """Return in words what bounds the resolution of a method's maps, as its own docstring has it."""
+    words = inspect.getdoc(cls.resolution) or ""  # type: ignore[attr-defined]
+    return re.sub(r",? (for|of)( one image)? x \(1, C, \*S\)", "", words.removeprefix("Return ")).removesuffix(".")
 
 
 def metrics() -> str:

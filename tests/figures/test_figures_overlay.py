@@ -141,6 +141,7 @@ def test_the_legend_says_what_is_needed_to_read_the_map(picture):
     assert words["Prediction"] == "malignant: probability 0.83, at or above the operating threshold of 0.50"
     assert words["Layer"] == "features.norm5 (the last spatial layer)"
     assert words["Map grid"] == "6 × 8 cells of 50 mm"
+    assert words["Nothing finer than"] == "50 mm"
     assert "per-image, 99.5th percentile" in words["Colours"]
     assert "half of the positive attribution" in words["Outline"]
 

@@ -36,6 +36,28 @@ def test_the_cell_size_is_said(image):
     assert "Cells of this map are 20 × 10 px wide: it cannot show anything finer." in said(flat, bump((7, 7), (1, 1)))
 
 
+FINE = "The map has about one value for each element of the image (0.5 mm)."
+CELL = "Cells of this map are {} mm wide: it cannot show anything finer."
+COARSE = "This map cannot show anything finer than about {} mm, although it has a value every {} mm."
+PARTS = "Parts of this map cannot show anything finer than about {} mm, others nothing finer than {} mm."
+
+
+@pytest.mark.parametrize(
+    ("shape", "resolution", "words"),
+    [
+        ((70, 70), ((16.0, 16.0),), COARSE.format(16, 1)),
+        ((70, 70), ((1.0, 1.0),), CELL.format(1)),
+        ((140, 140), ((0.5, 0.5),), FINE),
+        ((140, 140), ((0.5, 6.0),), COARSE.format("0.5 × 6", 0.5)),
+        ((140, 140), ((0.5, 0.5), (4.0, 4.0), (10.0, 20.0)), PARTS.format("10 × 20", 0.5)),
+        ((7, 7), (), CELL.format(10)),
+    ],
+)
+def test_how_fine_a_thing_a_map_can_show_is_that_of_its_method_not_of_its_grid(image, shape, resolution, words):
+    map_ = replace(an_explanation(image, bump(shape, (1, 1))), resolution=resolution)
+    assert words in interpret(map_, image).sentences
+
+
 @pytest.mark.parametrize(
     "values", [bump((7, 7), (1, 1)), -bump((7, 7), (1, 1)), np.zeros((7, 7)), np.full((7, 7), np.nan)]
 )

@@ -11,6 +11,7 @@ from quick import QUICK, REFUSING
 from saliscope.core.errors import ModelError
 from saliscope.core.protocols import INPUT, Traits
 from saliscope.methods import METHODS
+from saliscope.methods.resolution import one_element
 from saliscope.testing import CHECKS, ContractViolation, check_method, contract
 
 TRAITS = Traits("gradient", True, "input", True, "someone2020", "little", "much")
@@ -57,9 +58,29 @@ class Sound:
     """A method that keeps the contract, from which each faulty one differs in one thing."""
 
     traits: ClassVar[Traits] = TRAITS
+    resolution = one_element
 
     def attribute(self, model, x, target):
         return _gradient(model, x, target)
+
+
+class StatesNoResolution(Sound):
+    resolution = None
+
+
+class StatesTooFineAResolution(Sound):
+    def resolution(self, model, x):
+        return ((0.5,) * (x.ndim - 2),)
+
+
+class StatesAResolutionOfOneAxis(Sound):
+    def resolution(self, model, x):
+        return ((1.0,),)
+
+
+class StatesAnEmptyResolution(Sound):
+    def resolution(self, model, x):
+        return ()
 
 
 class LeaksOverBatch(Sound):
@@ -227,6 +248,10 @@ def test_a_sound_method_passes():
 @pytest.mark.parametrize(
     ("faulty", "check"),
     [
+        (StatesNoResolution, "resolution"),
+        (StatesTooFineAResolution, "resolution"),
+        (StatesAResolutionOfOneAxis, "resolution"),
+        (StatesAnEmptyResolution, "resolution"),
         (LeaksOverBatch, "alone"),
         (MixesTargets, "targets"),
         (AsksAllTheFirstQuestion, "questions"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saliscope.core.errors import LayerError
-from saliscope.model.layers import cells_of, choose_layer, survey
+from saliscope.model.choice import choose_layer
+from saliscope.model.layers import cells_of, survey
 from saliscope.model.network import Network
 
 
@@ -142,7 +143,7 @@ def test_what_moves_the_grid_about_is_followed() -> None:
     module, x = Turned(), torch.rand(1, 1, 8, 6)
     with Network(module).opened() as model:
         probed = model.probe(x, ["conv", "after"])
-    assert probed.roots["after"].shape == (1, 1, 6, 8)
+    assert probed.raw("after").shape == (1, 1, 6, 8)
     assert torch.equal(probed.activations["after"], probed.activations["conv"])
 
 
@@ -213,3 +214,11 @@ def test_layers_that_run_twice_are_numbered() -> None:
     with Network(seeded(Twice())).opened() as model:
         names = [r.name for r in survey(model, image(2)).runs]
     assert {"again#0", "again#1", "activation#0", "activation#1", "norm"} <= set(names)
+
+
+def test_one_cell_that_is_padded_to_several_is_no_grid() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 4, 1), nn.ZeroPad2d(1), nn.Conv2d(4, 4, 3))
+    with Network(net).opened() as model:
+        runs = model.runs(torch.rand(1, 1, 8, 8))
+    assert [r.grid.shape for r in runs if r.grid] == [(4, 4), (1, 1), (3, 3), (1, 1), (1, 1), (1, 1)][: len(runs)]
+    assert choose_layer(runs)[0] == "0"

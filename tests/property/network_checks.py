@@ -239,8 +239,10 @@ def cells(s: Subject) -> Outcome:
 def _support(s: Subject) -> tuple[tuple[int, ...], Any] | None:
     """Return the middle cell of the last stage and the centre of what it sees, by gradients at several images.
 
-    None where its field reaches an edge.
+    None where its field reaches an edge, of the image or of what was cropped from a layer before.
     """
+    if "cropped" in s.facts.kinds and min(s.facts.grid) < 3:
+        return None
     net, kept = s.fresh(), []
     dict(net.named_modules())[s.facts.last].register_forward_hook(lambda m, i, o: kept.append(o))
     cell = tuple(n // 2 for n in s.facts.grid)

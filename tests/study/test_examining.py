@@ -76,10 +76,12 @@ def _two(output: torch.Tensor) -> torch.Tensor:
 
 def test_a_method_is_settled_on_the_layer_that_explain_takes() -> None:
     view = case().view
-    settled = on_its_layer("grad-cam", METHODS.make("grad-cam"), network(), view)
+    with network().opened() as model:
+        target = target_of("present", network(), lambda: model(view.tensor), hold=False)
+    settled = on_its_layer("grad-cam", METHODS.make("grad-cam"), network(), view, target)
     assert settled.layer == explanation().provenance.layer != "auto"
     plain = METHODS.make("gradient")
-    assert on_its_layer("gradient", plain, network(), view) in (plain, settled) or plain.traits.grid == "input"
+    assert on_its_layer("gradient", plain, network(), view, target) in (plain, settled) or plain.traits.grid == "input"
 
 
 def test_a_card_counts_what_it_cost_and_an_audit_of_another_model_is_none() -> None:
@@ -116,7 +118,7 @@ def test_methods_that_run_are_of_other_kinds_and_those_that_do_not_fit_are_left_
         x = case().view.tensor
         target = target_of("present", network(), lambda: model(x), hold=False)
     names = ("grad-cam", "eigen-cam", "gradient", "random")
-    own = on_its_layer("grad-cam", METHODS.make("grad-cam"), network(), case().view)
+    own = on_its_layer("grad-cam", METHODS.make("grad-cam"), network(), case().view, target)
     found = examining._that_run(names, network(), case(), target, own)
     assert list(found) == ["gradient", "random"]
     assert list(examining._that_run(names, network(), case(), target, None)) == list(names)

@@ -190,8 +190,8 @@ def test_faults_say_what_to_do() -> None:
     net, x = Net(), noise()
     with pytest.raises(InputError, match=r"x\[None\]"):
         saliscope.explain(x[0], net)
-    with pytest.raises(InputError, match=r"torch\.from_numpy"):
-        saliscope.explain(x.numpy(), net)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"forward=lambda net, x"):
+        saliscope.explain((x, x), net)
     with pytest.raises(ModelError, match="a torch module"):
         saliscope.explain(x, 3)  # type: ignore[arg-type]
     with pytest.raises(TargetError, match="0 to 13"):
@@ -218,12 +218,12 @@ def test_a_network_that_fails_leaves_no_trace() -> None:
 
 def test_long_methods_say_how_far_they_are() -> None:
     from saliscope.model.view import View
-    from saliscope.study.api import _from_tensor
+    from saliscope.study.arrays import cases_of
     from saliscope.study.asking import make_methods
     from saliscope.study.explain import explained
 
     said: list[str] = []
-    (case,) = _from_tensor(noise(), None)
+    (case,) = cases_of(noise())
     assert isinstance(case.view, View)
     explained([case], Network(Net()), make_methods(["occlusion", "grad-cam"], "body.1"), [0], said.append)
     assert said[0] == "grad-cam"

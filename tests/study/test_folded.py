@@ -118,3 +118,27 @@ def test_a_tensor_that_is_no_image_is_refused_with_what_to_do(spoil: Callable[[T
 def test_a_target_that_is_none_is_refused(target: object) -> None:
     with pytest.raises(TargetError, match="target"):
         saliscope.explain(image(1, 1, 12, 20), PLAIN, "grad-cam", target)  # type: ignore[arg-type]
+
+
+def test_integrated_gradients_of_folded_slices_are_those_of_many_steps():
+    """Neighbours in the batch are slices there, not points of the path: chords between them would be wrong."""
+
+    class Slices(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.head = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 3), nn.Linear(6, 3)
+
+        def forward(self, x):
+            h = torch.relu(self.two(torch.relu(self.one(x.transpose(1, 2).flatten(0, 1)))))
+            return self.head(h.amax((2, 3)).unflatten(0, (len(x), -1)).mean(1))
+
+    x = torch.randn(1, 1, 5, 10, 10, generator=torch.Generator().manual_seed(1)).double()
+    fine, default = (
+        saliscope.explain(x, Slices().double().eval(), saliscope.METHODS.make("integrated-gradients", steps=steps), 1)
+        for steps in (2000, None)
+    )
+    far = np.linalg.norm(default.values - fine.values) / np.linalg.norm(fine.values)
+    assert far < 0.05, "its tolerance"
+    assert default.provenance.diagnostics["completeness_relative_gap"] < 0.05
+    assert any("slices or patches in the batch" in note for note in default.provenance.notes)

@@ -75,9 +75,9 @@ def test_each_image_its_own_question_by_words_or_targets() -> None:
 
 def test_images_one_by_one_have_their_own_question_too() -> None:
     images = [e for x in noise(2).split(1) for e in [x]]
-    from saliscope.study.api import _from_tensor
+    from saliscope.study.arrays import cases_of
 
-    cases = [_from_tensor(x, None)[0].image for x in images]
+    cases = [cases_of(x)[0].image for x in images]
     found = saliscope.explain(cases, Net(), "gradient", PerImage(("effusion", "normal")), labels=LABELS)
     assert isinstance(found, list)
     assert [e.target for e in found] == ["effusion", "normal"]

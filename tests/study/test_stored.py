@@ -25,6 +25,8 @@ def same(one: saliscope.Explanation, other: saliscope.Explanation) -> None:
         assert (grid.shape, grid.unit, grid.frame) == (back.shape, back.unit, back.frame)
     assert one.traits == other.traits
     assert one.target == other.target
+    assert len(one.resolution) == len(other.resolution) > 0
+    np.testing.assert_allclose(one.resolution, other.resolution, rtol=1e-8)
     plain = json.loads(json.dumps(dict(one.provenance.fields)))
     assert replace(one.provenance, fields=plain, diagnostics={}) == replace(other.provenance, diagnostics={})
     assert one.prediction.labels == other.prediction.labels
@@ -38,6 +40,7 @@ def same(one: saliscope.Explanation, other: saliscope.Explanation) -> None:
         ("ct-oblique", "spot-finder-3d", "grad-cam"),
         ("dx", "spot-finder", "gradient"),
         ("us", "spot-finder", "rise"),
+        ("us", "spot-finder", "fused"),
         ("cr-unspaced", "spot-finder", "grad-cam"),
     ],
 )
@@ -50,6 +53,20 @@ def test_an_explanation_comes_back_from_its_folder(kind: str, model: str, method
     (found,) = stored(tmp_path / "out")
     assert found.card is None
     same(one, found.explanation)
+
+
+def test_of_a_map_written_before_methods_stated_it_the_resolution_is_not_known(tmp_path: Path) -> None:
+    write_source(tmp_path / "source", "dx")
+    one = saliscope.explain(tmp_path / "source", "spot-finder", "occlusion")
+    assert isinstance(one, saliscope.Explanation)
+    one.save(tmp_path / "out")
+    (path,) = (tmp_path / "out").glob("*/explanation.json")
+    record = json.loads(path.read_text())
+    assert record["map"].pop("resolution")
+    path.write_text(json.dumps(record))
+    (found,) = stored(tmp_path / "out")
+    assert found.explanation.resolution == ()
+    assert found.explanation.finest == found.explanation.coarsest == found.explanation.geometry.spacing
 
 
 def test_what_no_run_wrote_is_refused(tmp_path: Path) -> None:

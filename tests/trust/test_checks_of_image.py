@@ -24,6 +24,7 @@ from made_subjects import (
     subject,
 )
 
+from saliscope.core.geometry import Geometry
 from saliscope.core.prediction import Prediction
 from saliscope.core.score import Interval, Score, Undefined
 from saliscope.metrics.robustness.test_retest import CHANGED
@@ -37,6 +38,7 @@ from saliscope.trust.checks.hidden import Decision, decision_on
 from saliscope.trust.checks.integrity import integrity
 from saliscope.trust.checks.of_model import DOUBTED, of_model
 from saliscope.trust.checks.prediction import prediction_worth_explaining
+from saliscope.trust.checks.resolution import smallest
 
 EVERYWHERE = np.ones(SHAPE, bool)
 BINARY = Prediction((LABEL,), (2.0,), (0.88,), "multi-label", (None,))
@@ -292,3 +294,18 @@ def test_a_threshold_is_a_number_or_nothing() -> None:
     assert threshold(card, "another") is None
     none = replace(card.thresholds[OTHERS_HIGH], value=Undefined("too few"))
     assert threshold(replace(card, thresholds={OTHERS_HIGH: none}), OTHERS_HIGH) is None
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit", "words"),
+    [
+        (((5.0, 8.0), (20.0, 20.0)), "mm", "findings smaller than about 8 mm."),
+        (((1.0, 1.0),), "px", "findings smaller than about 1 element of the image"),
+        (((16.0, 12.0),), "px", "findings smaller than about 16 elements of the image"),
+        ((), "px", "findings smaller than about 1 element of the image"),
+    ],
+)
+def test_the_card_says_the_least_size_that_the_method_states(resolution, unit, words):
+    grid = Geometry.of_picture(SHAPE, (1, 1) if unit == "mm" else None)
+    map_ = replace(explanation(disc(A), BINARY), geometry=grid, seen=grid, resolution=resolution)
+    assert words in smallest(map_)

@@ -62,7 +62,7 @@ def loaded(name: str) -> Network:
 def methods(name: str) -> dict:
     net = loaded(name)
     view = net.viewing(images(name)[0])
-    return {m: on_its_layer(m, METHODS.make(m), net, view) for m in ("grad-cam", *CONTROLS)}
+    return {m: on_its_layer(m, METHODS.make(m), net, view, TARGET) for m in ("grad-cam", *CONTROLS)}
 
 
 def material(name: str, method: str) -> Material:
@@ -221,10 +221,11 @@ def test_the_quick_tier_of_a_densenet_costs_no_more_than_its_budget(monkeypatch:
     worst = claim(boxes(*corners, size=(10, 10)) * (1 + np.random.default_rng(1).random((224, 224)) / 100) + 1e-4)
     assert len(worst.spots) >= region.SPOTS
     monkeypatch.setattr(examining, "claim", lambda attribution, seed=0: worst)
-    method = on_its_layer("grad-cam", METHODS.make("grad-cam"), of, view)
+    target = LogitTarget((0,), ("a",), "multi-label")
+    method = on_its_layer("grad-cam", METHODS.make("grad-cam"), of, view, target)
     with of.opened() as model:
         s = Subject(
-            image, view, e, method, model, LogitTarget((0,), ("a",), "multi-label"), on_view(e, view),
+            image, view, e, method, model, target, on_view(e, view),
             PerturbationPlan(view.tensor), {**small, "lungs": lungs},
         )  # fmt: skip
         results = examine(s, None, "quick")

@@ -64,6 +64,7 @@ def test_the_record_holds_all_that_makes_the_map_again():
     assert record["prediction"]["logits"][1] == 0.333333333
     assert record["map"]["native_grid"]["shape"] == [2, 3]
     assert record["map"]["grid"]["unit"] == "px"
+    assert record["map"]["resolution"] == []
     assert record["map"]["native_minimum"] == -2
     assert record["provenance"]["image_sha256"] == "d" * 64
     assert record["provenance"]["diagnostics"] == {"gap": 0.25}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,10 @@ app.command()(doctor)
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command line; a refusal is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal cannot show, or a name in another encoding, must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=list(sys.argv[1:] if words is None else words), prog_name="saliscope")
     except SaliscopeError as error:

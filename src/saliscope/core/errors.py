@@ -10,6 +10,7 @@ SaliscopeError
 ├── ModelError            a network that cannot be used
 │   ├── CardError         a model card that is wrong
 │   ├── WeightsError      weights that cannot be loaded safely
+│   ├── ChannelsError     an image with other channels than the network takes
 │   ├── LayerError        a layer that is not there, or cannot be watched
 │   └── OutputError       an output that is not understood
 ├── MethodError           a method that is not there, or does not fit
@@ -24,12 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import category
 
 
 class SaliscopeError(Exception):
     """Says what was got, what was expected, and what to do."""
 
     def __init__(self, got: str, *, expected: str = "", do: str = "") -> None:
+        # Names of files stand in these: whoever prints or stores a message can encode it.
+        got, expected, do = printable(got), printable(expected), printable(do)
         self.got, self.expected, self.do = got, expected, do
         sentence = f"{got}; expected {expected}" if expected else got
         super().__init__(f"{sentence}. {do}" if do else f"{sentence}.")
@@ -71,6 +75,14 @@ class WeightsError(ModelError):
     """Weights that cannot be loaded safely."""
 
 
+class ChannelsError(ModelError):
+    """An image with other channels than the network takes; `wanted` is how many it does."""
+
+    def __init__(self, got: str, *, wanted: int, expected: str = "", do: str = "") -> None:
+        super().__init__(got, expected=expected, do=do)
+        self.wanted = wanted
+
+
 class LayerError(ModelError):
     """A layer that is not there, or cannot be watched."""
 
@@ -103,6 +115,25 @@ class PacsError(SaliscopeError):
     """A configuration, a peer or a queue of DICOM traffic that cannot be used."""
 
 
+def printable(text: str) -> str:
+    r"""Return text that every terminal and file takes, for names of files may hold anything.
+
+    A byte that is no UTF-8 is written as \xfc, and so is a control character, which could end a line or colour it.
+
+    Example:
+        >>> printable("M\udcfcller.png")
+        'M\\xfcller.png'
+    """
+    if text.isprintable():
+        return text
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, as names on Windows may have
+        data = text.encode("utf-8", "backslashreplace")
+    characters = data.decode("utf-8", "backslashreplace")
+    return "".join(f"\\x{ord(c):02x}" if category(c) == "Cc" else c for c in characters)
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return advice that names the choices nearest to a mistaken name."""
     known = sorted(choices)
@@ -115,3 +146,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 class NetworkWarning(UserWarning):
     """What the card of a network says to everybody who uses it."""
+
+
+class TargetWarning(UserWarning):
+    """What was asked could mean two things; it says which was taken."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from saliscope.core.errors import GeometryError, WriteError
 from saliscope.core.geometry import Geometry
 from saliscope.core.prediction import Prediction
-from saliscope.core.protocols import Traits
+from saliscope.core.protocols import Size, Sizes, Traits
 from saliscope.core.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Presenter(Protocol):
 class Explanation:
     """One map: values (*S) float32, raw and signed, on `geometry`; `seen` is the grid that the network saw.
 
-    `beside` holds maps of the same grid that belong to it, such as a variance, by name.
+    `beside` holds maps of the same grid that belong to it, such as a variance, by name. `resolution` is the least size
+    that it can show, in units of `geometry` for each axis: never less than a cell, one for each part of which the map
+    is put together, finest first, and none where the method states none.
     Read-only from birth. Raises GeometryError when values and grid do not fit.
     """
 
@@ -47,6 +49,7 @@ class Explanation:
     provenance: Provenance
     beside: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False)
     presenter: Presenter | None = field(default=None, repr=False)
+    resolution: Sizes = ()
 
     def __post_init__(self) -> None:
         for values in (self.values, *self.beside.values()):
@@ -57,6 +60,16 @@ class Explanation:
                     do="Place the map on its own grid.",
                 )
             values.setflags(write=False)
+
+    @property
+    def finest(self) -> Size:
+        """Return the least size that the map can show, in units of `geometry`: its cell where it states none."""
+        return self.resolution[0] if self.resolution else self.geometry.spacing
+
+    @property
+    def coarsest(self) -> Size:
+        """Return the least size that the coarsest part of the map can show, in units of `geometry`."""
+        return self.resolution[-1] if self.resolution else self.geometry.spacing
 
     def overlay(self) -> Image:
         """Return the picture of the map over the image that it explains."""

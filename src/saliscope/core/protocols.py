@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 #: The name under which a probe watches the network's input itself.
 INPUT = "input"
 
+#: A size in elements of the input, one number for each axis, and one for each part of which a map is put together.
+Size = tuple[float, ...]
+Sizes = tuple[Size, ...]
+
 Family = Literal["gradient", "path", "cam", "propagation", "perturbation", "combine", "control"]
 
 
@@ -141,6 +145,18 @@ class Method(Protocol):
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return raw attribution (N, K, *S') of x (N, C, *S) for the K scores of a target."""
+
+
+@runtime_checkable
+class Resolving(Method, Protocol):
+    """A method that states how fine a thing its map can show, as every method of the catalogue does."""
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the least size that the map of one image x (1, C, *S) can show, in elements of x for each axis.
+
+        It follows from the method's fields, the layers that it watches, and the parting of the image: a window, a cell
+        of a mask or a layer, a segment, or one element. A map that is put together from several has a size for each.
+        """
 
 
 @runtime_checkable

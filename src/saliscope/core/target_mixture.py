@@ -198,6 +198,14 @@ class _Nothing:
 
 
 def _columns(got: Tensor, count: int, labels: tuple[str, ...]) -> Tensor:
+    import torch
+
+    if not isinstance(got, torch.Tensor):
+        raise TargetError(
+            f"a target function that returned {type(got).__name__}",
+            expected="a tensor of scores (N,) or (N, K), made of the output by torch",
+            do="Compute it without NumPy, so that gradients pass",
+        )
     columns = got[:, None] if got.ndim == 1 else got
     if columns.ndim != 2 or columns.shape != (count, len(labels)):
         raise TargetError(

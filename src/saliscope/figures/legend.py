@@ -7,7 +7,7 @@ from saliscope.figures.palette import Palette, table
 from saliscope.figures.reading import Reading
 from saliscope.figures.regions import SHARE, percent
 from saliscope.figures.scale import WHY_EMPTY
-from saliscope.figures.wording import cells, quantity
+from saliscope.figures.wording import cells, quantity, resolution
 
 #: Lengths of scale bars, in millimetres.
 BARS = tuple(m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5))
@@ -27,6 +27,7 @@ def facts(reading: Reading) -> list[tuple[str, str]]:
         lines.append(("Layer", p.layer + (f" ({p.layer_reason})" if p.layer_reason else "")))
     lines += [
         ("Map grid", cells(e.geometry)),
+        ("Nothing finer than", resolution(e)),
         ("Colours", colours_sentence(reading)),
     ]
     if reading.focus is not None and reading.focus.regions:

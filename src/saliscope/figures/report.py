@@ -159,7 +159,7 @@ def _made(image: MedicalImage, reading: Reading) -> list[list[str]]:
     p = e.provenance
     fields = ", ".join(f"{k} = {v}" for k, v in p.fields.items())
     rows = [["Method", f"{p.method} ({fields})" if fields else p.method]]
-    rows += [[name, text] for name, text in facts(reading) if name in ("Layer", "Map grid")]
+    rows += [[name, text] for name, text in facts(reading) if name in ("Layer", "Map grid", "Nothing finer than")]
     rows += [["Cannot see", e.traits.blind]]
     steps = " × ".join(f"{s:.3g}" for s in image.geometry.spacing)
     grid = " × ".join(map(str, image.geometry.shape))

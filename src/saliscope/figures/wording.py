@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
@@ -56,7 +58,7 @@ def sentences(
         said.append(UNMOVED)
     if not (control or explanation.traits.class_discriminative):
         said.append(NO_CLASS)
-    said.append(grid_sentence(explanation, image))
+    said.append(resolution_sentence(explanation, image))
     return (*said, *always(explanation))
 
 
@@ -74,21 +76,45 @@ def quantity(explanation: Explanation) -> str:
     return "positive attribution" if explanation.traits.signed else "attribution"
 
 
-def cells(geometry: Geometry, short: bool = False) -> str:
+def cells(geometry: Geometry) -> str:
     """Return the size of a grid's cells: "7 × 7 cells of 41 mm"."""
-    steps = [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in geometry.spacing]
-    one = steps[0] if len(set(steps)) == 1 else " × ".join(steps)
-    width = f"{one} {geometry.unit}"
-    return width if short else f"{' × '.join(map(str, geometry.shape))} cells of {width}"
+    return f"{' × '.join(map(str, geometry.shape))} cells of {length(geometry.spacing, geometry.unit)}"
 
 
-def grid_sentence(explanation: Explanation, image: MedicalImage) -> str:
-    """Return what the map's own grid lets one see."""
-    grid = explanation.geometry
-    finest = max(s / t for s, t in zip(sorted(grid.spacing), sorted(image.geometry.spacing), strict=True))
-    if finest <= 1.5:
-        return f"The map has about one value for each element of the image ({cells(grid, short=True)})."
-    return f"Cells of this map are {cells(grid, short=True)} wide: it cannot show anything finer."
+def length(size: Sequence[float], unit: str) -> str:
+    """Return a size along each axis: "41 mm" where all are equal, else "41 × 20 mm"."""
+    steps = [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in size]
+    return f"{steps[0] if len(set(steps)) == 1 else ' × '.join(steps)} {unit}"
+
+
+def resolution(explanation: Explanation) -> str:
+    """Return the least size that the map can show: "32 px", or both ends where parts of it differ."""
+    unit, finest, coarsest = explanation.geometry.unit, explanation.finest, explanation.coarsest
+    if _alike(finest, coarsest):
+        return length(finest, unit)
+    return f"{length(finest, unit)} in parts, {length(coarsest, unit)} in others"
+
+
+def resolution_sentence(explanation: Explanation, image: MedicalImage) -> str:
+    """Return how fine a thing the map can show, by what its method tells apart and by its own cells."""
+    grid, finest, coarsest = explanation.geometry, explanation.finest, explanation.coarsest
+    if not _alike(finest, coarsest):
+        return (
+            f"Parts of this map cannot show anything finer than about {length(coarsest, grid.unit)}, "
+            f"others nothing finer than {length(finest, grid.unit)}."
+        )
+    if _alike(sorted(image.geometry.spacing), sorted(finest)):
+        return f"The map has about one value for each element of the image ({length(finest, grid.unit)})."
+    if _alike(grid.spacing, finest, 1.01):
+        return f"Cells of this map are {length(finest, grid.unit)} wide: it cannot show anything finer."
+    return (
+        f"This map cannot show anything finer than about {length(finest, grid.unit)}, "
+        f"although it has a value every {length(grid.spacing, grid.unit)}."
+    )
+
+
+def _alike(finer: Sequence[float], coarser: Sequence[float], most: float = 1.5) -> bool:
+    return all(c <= most * f for f, c in zip(finer, coarser, strict=True))
 
 
 def _focus(explanation: Explanation, focus: Focus, whole: bool) -> str:

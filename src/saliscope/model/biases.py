@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from saliscope.model.axes.meaning import BATCH
+from saliscope.model.layers import EVERY, LayerRun
 from saliscope.model.probe import found
 
 if TYPE_CHECKING:
@@ -28,16 +31,20 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
     told: dict[str, Tensor] = {}
     moving: list[str] = []
     unknown: list[str] = []
-    for run in model.runs(x):
+    runs = model.runs(x)
+    whole = {run.name.removesuffix(EVERY) for run in runs if run.count > 1}
+    for run in runs:
         if not run.name or not run.reaches:
             continue
+        if run.count == 1 and run.name.partition("#")[0] in whole:
+            continue  # all runs beside each other are one
         module = found(model.module, run.name.partition("#")[0])
         if isinstance(module, MOVING) or (isinstance(module, _BatchNorm) and module.running_mean is None):
             moving.append(run.name)
         added = _added(module)
         if added is None:
             continue
-        fitted = _fitted(module, added, run.shape)
+        fitted = _fitted(module, added, run.shape) if run.count == 1 else _on_grid(added, run)
         if fitted is None:
             unknown.append(run.name)
         else:
@@ -47,6 +54,13 @@ def biases(model: OpenNetwork, x: Tensor) -> dict[str, Tensor]:
     if unknown:
         model.note(f"Layers whose bias fits no one axis of their output are left out: {', '.join(unknown)}.")
     return told
+
+
+def _on_grid(added: Tensor, run: LayerRun) -> Tensor | None:
+    """Return what a module adds for the output of all its runs, laid out as (N, C, *S'); None where C is another."""
+    assert run.grid is not None
+    features = prod(a.size for a in run.grid.axes.atoms() if not a.spatial and a.dim != BATCH)
+    return added.reshape(1, -1, *[1] * len(run.grid.shape)) if added.numel() == features else None
 
 
 def _fitted(module: nn.Module, added: Tensor, shape: tuple[int, ...]) -> Tensor | None:

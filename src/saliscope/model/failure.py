@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from saliscope.core.errors import ModelError, SaliscopeError
+from saliscope.core.errors import ChannelsError, ModelError, SaliscopeError
 
 
 @contextmanager
@@ -31,8 +31,9 @@ def failure(module: nn.Module, x: Tensor, error: Exception) -> ModelError:
     if wanted and ("channel" in first or "size of tensor" in first):
         how = f"x.expand(-1, {wanted}, {'-1, ' * (x.ndim - 3)}-1)" if x.shape[1] == 1 else "x.mean(1, keepdim=True)"
         fits = wanted == 1 or x.shape[1] == 1
-        return ModelError(
+        return ChannelsError(
             got,
+            wanted=wanted,
             expected=f"{wanted} channels in place of {x.shape[1]}",
             do=f"Give it {how}, or a view with the step channels" if fits else "Give it the channels it was made for",
         )

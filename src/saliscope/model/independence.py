@@ -94,11 +94,16 @@ def same(values: Tensor, right: Tensor, x: Tensor) -> bool:
 
 
 def beside(one: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two other images (1, C, *S) of other content, mean and range."""
+    """Return two other images (1, C, *S) of other content, mean and range: a turned one, and spots of both extremes.
+
+    Spots reach further than the image after most filters, which shows a network that takes the extremes of a batch.
+    """
     turned = one.flip(tuple(range(2, one.ndim)))
     span = (one.max() - one.min()).clamp(min=1e-3)
     ramp = torch.linspace(-1, 1, one.shape[-1], device=one.device, dtype=torch.float64).to(one.dtype)
-    return turned * 1.5 + span * (0.5 + ramp), one * 0.5 - span * ramp
+    drawn = torch.rand(one.shape, generator=torch.Generator().manual_seed(0)).to(one.device)
+    spots = torch.where(drawn < 0.5, one.max() + span, one.min() - span)
+    return turned * 1.5 + span * (0.5 + ramp), spots
 
 
 def _difference(values: Tensor, right: Tensor) -> float:

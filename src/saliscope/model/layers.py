@@ -1,17 +1,17 @@
-"""The layers of a network as one run passes them: which there are, where their cells lie, which one to watch."""
+"""The layers of a network as one run passes them: which there are, and where their cells lie."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from saliscope.core.errors import LayerError
 from saliscope.core.protocols import INPUT
+from saliscope.model.axes.beside import apart, grid_of_runs
 from saliscope.model.axes.follower import Follower
 from saliscope.model.axes.grid import Grid, grid_of
 from saliscope.model.cells import Cells, untouched
@@ -20,15 +20,16 @@ from saliscope.model.probe import without_wrapper
 if TYPE_CHECKING:
     from saliscope.model.opened import OpenNetwork
 
-#: A layer with less than this share of the run's operations before it is no last one: that is said.
-SHALLOW = 0.5
-#: A layer that all passes through is taken unless it has less than this share of the operations before the last one.
-BEHIND = 0.75
+#: What stands behind the name of a layer for all its runs, which lie beside each other.
+EVERY = "#*"
 
 
 @dataclass(frozen=True)
 class LayerRun:
     """One run of one layer: its name, "name#k" where it runs several times, its output's shape, and its grid.
+
+    "name#*" is all runs of a layer that lie beside each other, as slices in a loop do, stacked as one; `count` is how
+    many. `piece` says that a run sees one part of the image, and others of its layer see other parts.
 
     `value` numbers the tensor that came out and `content` the one that it only lays out anew, so that modules which
     hand on the same can be told. `used` says whether the network's output depends on what of it has a place, `reaches`
@@ -47,6 +48,8 @@ class LayerRun:
     cut: bool = True
     parted: bool = False
     depth: float = 1.0
+    count: int = 1
+    piece: bool = False
 
     @property
     def cells(self) -> Cells | None:
@@ -87,7 +90,7 @@ def survey(model: OpenNetwork, x: Tensor) -> Survey:
             handle.remove()
     end = 0 if last is None else last.number
     used = follower.usage(end)
-    layers = _named(runs, follower, used, one.shape[2:])
+    layers = _with_runs_beside(_named(runs, follower, used, one.shape[2:]), follower, used, one.shape[2:])
     closing = LayerRun("", tuple(output.shape), grid_of(last.axes, one.shape[2:]) if last else None, end,
                        end if last is None else last.same_as, used=last is not None)  # fmt: skip
     coarse = dict(kind for number, kind in follower.coarse.items() if number <= end and used[number])
@@ -127,6 +130,48 @@ def _named(
     return found
 
 
+def _with_runs_beside(
+    runs: Sequence[LayerRun], follower: Follower, used: Sequence[int], size: Sequence[int]
+) -> list[LayerRun]:
+    """Return runs in which those of one layer on parts of the image are told, and stand as one where they make one."""
+    several: dict[str, list[LayerRun]] = {}
+    for run in runs:
+        name, _, call = run.name.partition("#")
+        if call:
+            several.setdefault(name, []).append(run)
+    cut, chained = follower.sets(used, [[r.value for r in some] for some in several.values()])
+    pieces: set[str] = set()
+    after: dict[str, LayerRun] = {}
+    for some, all_pass, one_of_another in zip(several.values(), cut, chained, strict=True):
+        grids = [r.grid for r in some]
+        if one_of_another or not apart(grids):
+            continue
+        pieces.update(r.name for r in some)
+        grid = grid_of_runs(grids, size) if len({r.shape for r in some}) == 1 else None
+        if grid is not None:
+            after[some[-1].name] = _as_one(some, grid, cut=all_pass)
+    return [
+        one for r in runs for one in (replace(r, piece=r.name in pieces), *([after[r.name]] if r.name in after else []))
+    ]
+
+
+def _as_one(some: Sequence[LayerRun], grid: Grid, *, cut: bool) -> LayerRun:
+    return LayerRun(
+        name=f"{some[0].name.partition('#')[0]}{EVERY}",
+        shape=(len(some), *some[0].shape),
+        grid=grid,
+        value=max(r.value for r in some),
+        content=max(r.content for r in some),
+        used=any(r.used for r in some),
+        reaches=any(r.reaches for r in some),
+        cut=cut,
+        parted=any(r.parted for r in some),
+        # Each run has as much before it as the first one has; what the loop has in common is counted once at most.
+        depth=min(some[-1].depth, len(some) * some[0].depth),
+        count=len(some),
+    )
+
+
 def _recorder(
     name: str, runs: list[tuple[str, tuple[int, ...], int | None]], follower: Follower
 ) -> Callable[[nn.Module, object, object], None]:
@@ -149,95 +194,11 @@ def _by_layers() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def choose_layer(runs: Sequence[LayerRun]) -> tuple[str, str]:
-    """Return the last layer with a grid through which all that the output depends on passes, and why in words.
-
-    Where none has all of it, the last that the output depends on. Of modules that hand on the same tensor, the
-    outermost that runs once; the output itself is never chosen. Raises LayerError when no layer keeps a grid.
-    """
-    candidates = _with_grid(runs)
-    if not candidates:
-        what, why = (
-            "a network none of whose layers keeps a spatial grid",
-            "places of the image still stand beside each other",
-        )
-        if len(runs) == 1:
-            what, why = (
-                "a network without a layer that can be watched, such as a scripted or exported one",
-                "hooks work",
-            )
-        elif not any(r.used for r in runs):
-            what, why = "a network whose run could not be followed, as under torch.inference_mode()", "gradients pass"
-        raise LayerError(
-            what,
-            expected=f"a layer in which {why}",
-            do="Use a method that explains the input, such as gradient or occlusion",
-        )
-    best, around = _best(candidates)
-    return best.name, _reason(best, around=around)
-
-
-def _best(candidates: Sequence[LayerRun]) -> tuple[LayerRun, bool]:
-    """Return the last run that all passes through, or the last one where that is far behind it, and which it is."""
-    deepest = _last([r for r in candidates if not r.parted] or candidates)
-    through = [r for r in candidates if r.cut]
-    if not through:
-        return deepest, True
-    best = _last([r for r in through if not r.parted] or through)
-    around = best.depth < BEHIND * deepest.depth
-    return (deepest if around else best), around
-
-
-def _reason(best: LayerRun, *, around: bool) -> str:
-    assert best.grid is not None
-    size = " x ".join(str(n) for n in best.grid.shape)
-    reason = f"the last layer with a spatial grid ({size}) on which the output depends"
-    if around:
-        reason += "; other ways lead around it, and what passes there is not in the map"
-    if best.depth < SHALLOW:
-        reason += (
-            f"; only {100 * best.depth:.0f} % of the operations come before it, and no later layer keeps a grid on "
-            "which the output depends: a map of it shows little of what the network does"
-        )
-    return reason
-
-
-def stages(runs: Sequence[LayerRun]) -> tuple[str, ...]:
-    """Return, from shallow to deep, the last layer of each grid that the network passes; see `choose_layer`."""
-    by_grid: dict[tuple[int, ...], list[LayerRun]] = {}
-    for run in _with_grid(runs):
-        assert run.grid is not None
-        by_grid.setdefault(run.grid.shape, []).append(run)
-    chosen = [_best(some)[0] for some in by_grid.values()]
-    return tuple(r.name for r in sorted(chosen, key=lambda r: r.value))
-
-
-def _with_grid(runs: Sequence[LayerRun]) -> list[LayerRun]:
-    """Return the runs on a grid that the output depends on and is not: of those along the most axes of space."""
-    output = runs[-1]
-    found = [
-        r
-        for r in runs[:-1]
-        if r.used and r.content not in (0, output.content) and r.grid is not None and max(r.grid.shape) > 1
-    ]
-    most = max((r.grid.present for r in found if r.grid), default=0)
-    return [r for r in found if r.grid and r.grid.present == most]
-
-
-def _last(runs: Sequence[LayerRun]) -> LayerRun:
-    """Return the last of some runs; where several modules hand on that tensor, the outermost that runs once.
-
-    One that hands it on as (N, C, *S') goes before one that has flattened it.
-    """
-    last = max(r.content for r in runs)
-    same = [r for r in runs if r.content == last]
-    return min(same, key=lambda r: (not (r.grid and r.grid.plain), "#" in r.name, r.name.count("."), len(r.name)))
-
-
 def run_of(runs: Sequence[LayerRun], key: str) -> LayerRun | None:
-    """Return the run of a layer, its first where it runs several times; None for a layer that does not run."""
-    names = {n for k in (key, *without_wrapper(key)) for n in (k, f"{k}#0")}
-    return next((r for r in runs if r.name in names), None)
+    """Return the run of a layer, of several all as one or else the first; None for a layer that does not run."""
+    keys = (key, *without_wrapper(key))
+    names = {n: i for i, ends in enumerate(("", EVERY, "#0")) for n in (f"{k}{ends}" for k in keys)}
+    return min((r for r in runs if r.name in names), key=lambda r: names[r.name], default=None)
 
 
 def cells_of(runs: Sequence[LayerRun], key: str, axes: int) -> Cells | None:

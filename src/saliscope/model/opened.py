@@ -18,11 +18,12 @@ from saliscope.model.axes.grid import Grid
 from saliscope.model.axes.transform import Transformed
 from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
+from saliscope.model.choice import stages
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
 from saliscope.model.independence import Independence, independence, same
 from saliscope.model.known import Seen, known_of, shape_key
-from saliscope.model.layers import LayerRun, Survey, cells_of, run_of, stages, survey
+from saliscope.model.layers import EVERY, LayerRun, Survey, cells_of, run_of, survey
 from saliscope.model.onto import onto
 from saliscope.model.output import selected
 from saliscope.model.phase import phase_gradients
@@ -78,7 +79,9 @@ class OpenNetwork:
         """
         apart = self.mixes(x)
         run = x[:1] if apart else x
-        grids = {layer: self.grid(run, layer) for layer in layers if layer != INPUT and placed}
+        # Several runs are one output only when they are stacked.
+        named = [layer for layer in layers if layer != INPUT and (placed or layer.endswith(EVERY))]
+        grids = {layer: self.grid(run, layer) for layer in named}
         if apart:
             return ProbedApart([self._probe(x[i : i + 1], layers, grids) for i in range(len(x))])
         return self._probe(x, layers, grids)
@@ -196,15 +199,18 @@ class OpenNetwork:
             return None
         # A run of several images tells for sure where they stand among folded slices or windows.
         tried = self.tried_independence(x)
-        several = run_of(tried.runs, layer) if tried is not None else None
+        several = run_of(tried.runs, run.name) if tried is not None else None
         grid = run.grid if several is None or several.grid is None else several.grid
         # Which rows are whose is known only where the axis of images could be followed.
         return grid if grid.batched or len(x) == 1 else None
 
     def laid_out(self, values: Tensor, x: Tensor, layer: str) -> Tensor | None:
-        """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid."""
+        """Return values with the shape of a layer's output as (N, C', *S'); None for a layer without a grid.
+
+        Those of several runs as one layer are laid out so from the first.
+        """
         grid = self.grid(x, layer)
-        return None if grid is None else grid.laid_out(values)
+        return values if grid is not None and grid.runs else None if grid is None else grid.laid_out(values)
 
     def cells(self, x: Tensor, layer: str) -> Cells | None:
         """Return where the cells of a layer lie on an input (N, C, *S); None where they could not be followed."""
@@ -213,6 +219,8 @@ class OpenNetwork:
     def size_of(self, x: Tensor, layer: str) -> tuple[int, ...]:
         """Return the grid's size S' of a layer's output for an input (N, C, *S), () for a layer without one."""
         run = run_of(self.runs(x), layer)
+        if run is not None and self.network.reshape_transform is not None:
+            return tuple(Transformed(self.network.reshape_transform, x.ndim).laid_out(torch.zeros(run.shape)).shape[2:])
         return run.grid.shape if run is not None and run.grid is not None else ()
 
     def stages(self, x: Tensor) -> tuple[str, ...]:

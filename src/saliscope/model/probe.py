@@ -12,13 +12,21 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import LayerError, ModelError, did_you_mean
 from saliscope.core.protocols import INPUT
+from saliscope.model.slopes import read_by, slopes
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 
 class Layout(Protocol):
-    """How a layer's output is laid out as (N, C, *S'), and back."""
+    """How a layer's output is laid out as (N, C, *S'), and back; of several runs, how they are stacked as one."""
+
+    @property
+    def runs(self) -> Sequence[int]:
+        """Return the numbers of the layer's runs in the order of the stack; none for a single run."""
+
+    def stacked(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the outputs of the layer's runs as one output."""
 
     def laid_out(self, t: Tensor) -> Tensor:
         """Return a layer's output as (N, C, *S')."""
@@ -52,21 +60,32 @@ class Probed:
     output: Tensor
 
     def __init__(self, counts: Counts, grids: Mapping[str, Layout | None] | None = None) -> None:
-        self.roots: dict[str, Tensor] = {}
+        #: Of every watched layer what each of its runs gave: one, or several that make one output.
+        self.roots: dict[str, list[Tensor]] = {}
         self.calls: dict[str, int] = {}
         self._grids = grids or {}
         self.counts = counts
-        self._versions: dict[str, int] = {}
+        self._versions: dict[str, list[int]] = {}
 
     @property
     def activations(self) -> Mapping[str, Tensor]:
         """Return the output (N, C, *S') of every watched layer."""
-        return {key: self.laid_out(key, root) for key, root in self.roots.items()}
+        return {key: self.laid_out(key, roots) for key, roots in self.roots.items()}
 
-    def laid_out(self, key: str, t: Tensor) -> Tensor:
-        """Return a watched layer's output, or the gradient there, as (N, C, *S')."""
+    def laid_out(self, key: str, several: Sequence[Tensor]) -> Tensor:
+        """Return what the runs of a watched layer gave, or the gradients there, as (N, C, *S')."""
         grid = self._grids.get(key)
-        return t if grid is None else grid.laid_out(t)
+        return several[0] if grid is None else grid.laid_out(grid.stacked(several))
+
+    def raw(self, key: str) -> Tensor:
+        """Return a watched layer's output as the layer gives it; the outputs of several runs stacked."""
+        grid = self._grids.get(key)
+        return self.roots[key][0] if grid is None else grid.stacked(self.roots[key])
+
+    def every_run(self, key: str) -> bool:
+        """Return whether a watched layer is all runs of its module as one."""
+        grid = self._grids.get(key)
+        return grid is not None and len(grid.runs) > 0
 
     def keep(self, key: str, seen: Tensor) -> Tensor:
         """Return what goes downstream in place of a watched tensor.
@@ -81,8 +100,8 @@ class Probed:
                 do="Take inference_mode out of its forward, or use occlusion or rise, which need no gradient",
             )
         root = seen if seen.requires_grad else seen.detach().requires_grad_()
-        self.roots[key] = root
-        self._versions[key] = root._version  # noqa: SLF001 - torch offers no other count of in-place writes
+        self.roots.setdefault(key, []).append(root)
+        self._versions.setdefault(key, []).append(root._version)  # noqa: SLF001 - torch has no other count of writes
         return root.clone()
 
     def check(self, layers: Sequence[str]) -> None:
@@ -90,7 +109,20 @@ class Probed:
         for key in layers:
             name, _, call = key.partition("#")
             ran = self.calls.get(name, 0)
-            if key != INPUT and not call and ran > 1:
+            grid = self._grids.get(key)
+            if key in self.roots and grid is not None and grid.runs and len(grid.runs) != ran:
+                raise LayerError(
+                    f"layer {key!r}, which ran {ran} times here and {len(grid.runs)} times when it was surveyed",
+                    expected="as many runs for every image",
+                    do=f"Name one run, such as {name}#0, or use a method that explains the input",
+                )
+            if call == "*" and key not in self.roots and ran:
+                raise LayerError(
+                    f"layer {key!r}, whose {ran} runs do not lie beside each other at equal steps",
+                    expected="runs on slices, patches or chunks of one size that follow each other",
+                    do=f"Name one of: {', '.join(f'{name}#{i}' for i in range(ran))}",
+                )
+            if key != INPUT and not call and ran > 1 and not self.every_run(key):
                 raise LayerError(
                     f"layer {name!r}, which ran {ran} times",
                     expected="one run, or the number of the run",
@@ -99,13 +131,13 @@ class Probed:
             if key not in self.roots:
                 runs = "did not run" if not ran else f"ran {ran} times, numbered from #0"
                 raise LayerError(f"layer {key!r}: {name!r} {runs}", do="Choose a layer that takes part in the output")
-            if self.roots[key]._version != self._versions[key]:  # noqa: SLF001
+            if [root._version for root in self.roots[key]] != self._versions[key]:  # noqa: SLF001
                 raise LayerError(
                     f"layer {key!r}, whose output is overwritten in place by another part of the network",
                     do="Watch the layer before it or after it",
                 )
-            if key in self._grids and self._grids[key] is None:
-                raise unplaced(key, self.roots[key])
+            if key in self._grids and grid is None:
+                raise unplaced(key, self.roots[key][0])
 
     def gradients(self, scores: Tensor) -> Iterator[Mapping[str, Tensor]]:
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe.
@@ -113,6 +145,10 @@ class Probed:
         Raises LayerError when the scores do not depend on a layer.
         """
         return slopes([self], scores, self.counts)
+
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by([self], scores, self.counts)
 
 
 class ProbedApart:
@@ -132,36 +168,9 @@ class ProbedApart:
         """Yield for each of K score columns (N, K) the gradient at every watched layer; once for each probe."""
         return slopes(self.probes, scores, self.probes[0].counts)
 
-
-def slopes(probes: Sequence[Probed], scores: Tensor, counts: Counts) -> Iterator[Mapping[str, Tensor]]:
-    """Yield for each of K score columns (N, K) of some probes the gradient (N, C, *S') at every watched layer.
-
-    Raises LayerError when the scores do not depend on a layer, and ModelError where torch has no way back.
-    """
-    keys = list(probes[0].roots)
-    roots = [p.roots[k] for p in probes for k in keys]
-    count = scores.shape[1]
-    if not scores.requires_grad:
-        raise _independent(keys)
-    for k in range(count):
-        counts.backward_passes += 1
-        with torch.enable_grad():  # the caller may iterate under no_grad
-            score = scores[:, k].sum()
-        try:
-            grads = torch.autograd.grad(score, roots, retain_graph=k < count - 1, allow_unused=True)
-        except RuntimeError as error:
-            raise _no_way_back(error) from error
-        found: dict[str, Tensor] = {}
-        for i, key in enumerate(keys):
-            own = grads[i :: len(keys)]
-            if any(g is None for g in own):
-                raise _independent([key])
-            found[key] = (
-                torch.cat([p.laid_out(key, g) for p, g in zip(probes, own, strict=True)])
-                if len(own) > 1
-                else probes[0].laid_out(key, own[0])
-            )
-        yield found
+    def read_by(self, scores: Tensor) -> Mapping[str, bool]:
+        """Return for every watched layer whether each of K score columns (N, K) depends on it; once for each probe."""
+        return read_by(self.probes, scores, self.probes[0].counts)
 
 
 @contextmanager
@@ -212,7 +221,7 @@ def _hook(name: str, keys: set[str], probed: Probed) -> Callable[[nn.Module, obj
     def watch(_module: nn.Module, _inputs: object, output: object) -> object:
         call = probed.calls.get(name, 0)
         probed.calls[name] = call + 1
-        key = f"{name}#{call}" if f"{name}#{call}" in keys else name if name in keys and call == 0 else None
+        key = next((k for k in (f"{name}#{call}", name, f"{name}#*") if k in keys and _takes(k, call, probed)), None)
         if key is None:
             return None
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -226,27 +235,16 @@ def _hook(name: str, keys: set[str], probed: Probed) -> Callable[[nn.Module, obj
     return watch
 
 
+def _takes(key: str, call: int, probed: Probed) -> bool:
+    """Return whether a watched layer of this name takes the module's run of this number."""
+    number = key.partition("#")[2]
+    return number == str(call) or probed.every_run(key) or (not number and call == 0)
+
+
 def unplaced(layer: str, output: Tensor) -> LayerError:
     """Return the refusal of a layer whose entries lie nowhere on the image, or that could not be followed."""
     return LayerError(
         f"layer {layer!r} with an output of shape {tuple(output.shape)}, whose axes are no grid of the image's places",
         expected="a layer in which places of the image still stand beside each other",
         do="Choose an earlier layer, or give a reshape_transform from its output to (N, C, *S)",
-    )
-
-
-def _no_way_back(error: RuntimeError) -> ModelError:
-    first = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return ModelError(
-        f"a network whose gradient torch cannot give ({first})",
-        expected="operations through which gradients pass",
-        do="Use occlusion or rise, which need no gradient, or replace the operation",
-    )
-
-
-def _independent(layers: Sequence[str]) -> LayerError:
-    return LayerError(
-        f"a target that does not depend on {', '.join(repr(k) for k in layers)}",
-        expected="a layer between the input and the target",
-        do="Choose another layer; a network that runs under torch.no_grad() cannot be explained by gradients",
     )

@@ -9,7 +9,7 @@ the network's own output again; where it does not, the whole network runs with t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,8 @@ class Suffix:
     """What comes after a layer of a network, for one image; made by `OpenNetwork.suffix`.
 
     `activation` (1, C', *S') is what the layer gave, `output` the network's logits, and `growth` how many bytes one
-    replaced activation holds at once for each byte of itself.
+    replaced activation holds at once for each byte of itself. Of a layer that is several runs as one, each run gives
+    its part; what comes between them runs each time.
     """
 
     def __init__(self, model: OpenNetwork, x: Tensor, layer: str) -> None:
@@ -64,7 +65,7 @@ class Suffix:
             with _forwards(model.module, recorder.wrapped):
                 self.output = model(x)
             probed.check([layer])
-        self._raw = probed.roots[layer].detach()
+        self._raw = probed.raw(layer).detach()
         self.activation = probed.activations[layer].detach()
         for key, output in recorder.done:
             self._before.setdefault(key, []).append(output)
@@ -91,7 +92,7 @@ class Suffix:
 
     def _given(self, a: Tensor) -> Tensor:
         """Return the logits of activations laid out as (M, C', *S')."""
-        raw = a if self._grid is None else self._grid.put_back(a, self._raw)
+        raw = [a] if self._grid is None else self._grid.of_each_run(self._grid.put_back(a, self._raw))
         return self._run_whole(raw, len(a)) if self._whole else self._replay(raw, len(a))
 
     def _settle(self) -> None:
@@ -130,10 +131,11 @@ class Suffix:
             return "what stands before it does not take several copies at once"
         return None if _close(output, self.output) else "what stands before it could not be kept fixed"
 
-    def _replay(self, a: Tensor, count: int) -> Tensor:
+    def _replay(self, raw: Sequence[Tensor], count: int) -> Tensor:
+        """Return the logits of what each run of the layer gives, while what came before the first is handed out."""
         given: list[tuple[Key, Tensor]] = []
-        x = a.clone() if self._layer is None else self._grown(self._x, count, (0, 0), given)
-        with self._replaced(a), _forwards(self._model.module, lambda m: self._stand_in(m, a, count, given)):
+        x = raw[0].clone() if self._layer is None else self._grown(self._x, count, (0, 0), given)
+        with self._replaced(raw), _forwards(self._model.module, lambda m: self._stand_in(m, raw, count, given)):
             output = self._model.run_uncounted(x)
         if self._copies_all:
             self._copied = {key for key, tensor in given if tensor._version}  # noqa: SLF001 - no other count of writes
@@ -141,16 +143,16 @@ class Suffix:
         self._model.count(0)
         return output
 
-    def _run_whole(self, a: Tensor, count: int) -> Tensor:
-        x = a.clone() if self._layer is None else self._x.repeat(count, *[1] * (self._x.ndim - 1))
-        with self._replaced(a, self._call):
+    def _run_whole(self, raw: Sequence[Tensor], count: int) -> Tensor:
+        x = raw[0].clone() if self._layer is None else self._x.repeat(count, *[1] * (self._x.ndim - 1))
+        with self._replaced(raw, self._call):
             output = self._model.run_uncounted(x)
         self._model.count(count)
         return output
 
     @contextmanager
-    def _replaced(self, a: Tensor, call: int | None = None) -> Iterator[None]:
-        """Let the layer give a clone of a, so that nothing that follows can rewrite a, and no hook of others can."""
+    def _replaced(self, raw: Sequence[Tensor], call: int | None = None) -> Iterator[None]:
+        """Let the layer's runs give clones of `raw`, which neither what follows nor a hook of others can rewrite."""
         if self._layer is None:
             yield
             return
@@ -160,7 +162,7 @@ class Suffix:
         def replace(_module: nn.Module, _inputs: object, _output: object) -> Tensor | None:
             nonlocal left
             left -= 1
-            return a.clone() if left == -1 else None
+            return raw[-1 - left].clone() if -len(raw) <= left < 0 else None
 
         handle = self._layer.register_forward_hook(replace)
         try:
@@ -169,24 +171,20 @@ class Suffix:
             handle.remove()
 
     def _stand_in(
-        self, module: nn.Module, a: Tensor, count: int, given: list[tuple[Key, Tensor]]
+        self, module: nn.Module, raw: Sequence[Tensor], count: int, given: list[tuple[Key, Tensor]]
     ) -> Callable[..., Any] | None:
         """Return what a module runs in place of its forward; None where it runs its own."""
         noted = self._before.get(id(module), [])
         queue = deque(enumerate(noted))
-        forward, pending = module.forward, module is self._layer
+        forward, pending = module.forward, deque(raw if module is self._layer else ())
         if not noted and not pending:
             return None
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            nonlocal pending
             if queue:
                 index, output = queue.popleft()
                 return _each(output, lambda t: self._grown(t, count, (id(module), index), given))
-            if pending:
-                pending = False
-                return a
-            return forward(*args, **kwargs)
+            return pending.popleft() if pending else forward(*args, **kwargs)
 
         return run
 

@@ -32,16 +32,25 @@ class View:
 
 @dataclass(frozen=True)
 class Viewing:
-    """The steps from an image to what a network expects, beginning at its values or at what a clinician sees."""
+    """The steps from an image to what a network expects, beginning at its values or at what a clinician sees.
+
+    The source "tensor" stands where there was no image: a tensor was given that is already as the network sees it.
+    """
 
     steps: tuple[Step, ...] = ()
-    source: Source = "values"
+    source: Source | Literal["tensor"] = "values"
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the steps."""
         words = [self.source, *({"step": step_name(s), **asdict(s)} for s in self.steps)]
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+    def described(self) -> tuple[str, ...]:
+        """Return the source and the steps in words, for the page and the record."""
+        if self.source == "tensor":
+            return ("a tensor as the network sees it",)
+        return (f"from the image's {self.source}", *described(self.steps))
 
     def __call__(self, image: MedicalImage) -> View:
         """Return the view of an image; raises GeometryError when a step does not fit it."""

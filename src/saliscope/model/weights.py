@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saliscope.core.errors import WeightsError
+from saliscope.core.errors import WeightsError, printable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,10 +77,11 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str = "", sourc
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return load_file(path)
+        # The library takes paths in UTF-8 only; bytes have no name.
+        return load_file(path) if str(path) == printable(str(path)) else load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise WeightsError(
             f"weights {path.name}: {error}", expected="a whole safetensors file", do="Fetch or write it again"

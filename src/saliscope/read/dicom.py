@@ -16,6 +16,7 @@ from saliscope.read.guard import Guard
 from saliscope.read.header import Pixels, check_pixels, open_dicom, pixel_facts
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
+from saliscope.read.mosaic import is_mosaic, unfolded
 from saliscope.read.naming import known_modality
 from saliscope.read.pixels import Slice, check_codec, decoded, modality_units, without_padding
 from saliscope.read.placement import picture_grid, plane_of, spacing_of
@@ -48,6 +49,10 @@ def load_dicom(item: Item, name: str, frame: int, limits: Limits) -> MedicalImag
             slices = (decoded(ds, headers[i], facts, i, item.label) for i in stack[0])
             grid, said = enhanced_grid(chosen, facts, modality, item.label)
             return assembled(slices, grid, chosen, facts, modality, item.label, digest, name, notes + stack[1] + said)
+    with Guard(item.label, "reading its header"):
+        tiled = is_mosaic(ds, facts.frames)
+    if tiled:
+        return _unfolded(ds, facts, modality, item.label, digest, name, notes, limits)
     if not 0 <= frame < facts.frames:
         raise InputError(
             f"{item.label}: frame {frame + 1} of {facts.frames}", expected="a frame it has", do="Choose another"
@@ -59,6 +64,19 @@ def load_dicom(item: Item, name: str, frame: int, limits: Limits) -> MedicalImag
         grid, said = picture_grid((facts.rows, facts.columns), header, modality)
     one = decoded(ds, header, facts, frame, item.label)
     return assembled([one], grid, [header], facts, modality, item.label, digest, name, notes + said)
+
+
+def _unfolded(
+    ds: Dataset, facts: Pixels, modality: str, label: str, digest: str, name: str, notes: Sequence[str], limits: Limits
+) -> MedicalImage:
+    """Return the volume of a mosaic."""
+    with Guard(label, "reading its header"):
+        header = frame_header(ds)
+        mosaic = unfolded(ds, header, facts, modality, label, limits)
+    slices = mosaic.slices(decoded(ds, header, facts, 0, label))
+    headers = [header] * len(mosaic.order)
+    said = (*notes, *mosaic.notes)
+    return assembled(slices, mosaic.grid, headers, mosaic.facts, modality, label, digest, name, said)
 
 
 def assembled(

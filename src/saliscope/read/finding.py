@@ -15,6 +15,8 @@ from saliscope.read.header import open_dicom, pixel_facts, refused_object
 from saliscope.read.inputs import expanded
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
+from saliscope.read.mosaic import TAGS as MOSAIC_TAGS
+from saliscope.read.mosaic import is_mosaic
 from saliscope.read.naming import case_key, cleaned, distinct, keyed, known_modality, lasts
 from saliscope.read.placement import plane_of
 from saliscope.read.sniff import IMAGE_SUFFIXES, kind_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "Rows", "Columns",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "BitsAllocated", "BitsStored",
-    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "SeriesNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "SeriesNumber", *MOSAIC_TAGS,
 )  # fmt: skip
 #: Begins the stand-in for a missing SeriesInstanceUID; no UID begins so.
 _UNNAMED = "?"
@@ -143,7 +145,8 @@ def _dicom(item: Item, named: bool, limits: Limits) -> _Dicom | str:
     with Guard(item.label, "reading its identifiers"):
         instance = str(ds.get("SOPInstanceUID", "") or "") or item.where.name
         series = str(ds.get("SeriesInstanceUID", "") or "") or _unnamed_series(ds, item)
-        stack = _stack_of(ds) if facts.frames == 1 else None
+        # A mosaic is a volume of its own: several are time points, which must not be taken for slices.
+        stack = _stack_of(ds) if facts.frames == 1 and not is_mosaic(ds, facts.frames) else None
         return _Dicom(item, known_modality(ds.get("Modality")), instance, series, stack)
 
 

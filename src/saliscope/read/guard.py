@@ -10,7 +10,7 @@ from types import TracebackType
 from saliscope.core.errors import GeometryError, SaliscopeError, TooLarge, UnreadableFile
 
 #: Libraries that log what they find in a header.
-_TALKATIVE = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg")
+_TALKATIVE = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg", "tifffile")
 _SILENCE = logging.NullHandler()
 
 

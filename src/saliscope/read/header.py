@@ -65,7 +65,7 @@ class Pixels:
 
 
 def open_dicom(
-    source: bytes | Path, label: str, limits: Limits, tags: Sequence[str] | None = None
+    source: bytes | Path, label: str, limits: Limits, tags: Sequence[str | int] | None = None
 ) -> tuple[Dataset, list[str]]:
     """Return the data set of these bytes or this file and what had to be assumed; with tags, only those, no pixels.
 
@@ -80,7 +80,7 @@ def open_dicom(
         file.seek(0)
         _check_deflated(file, label, limits)
         file.seek(0)
-        wanted = None if tags is None else list(tags)
+        wanted: Any = None if tags is None else list(tags)
         ds = dcmread(file, force=bare, stop_before_pixels=tags is not None, specific_tags=wanted)
         if not ds.file_meta.get("TransferSyntaxUID"):
             ds.file_meta.TransferSyntaxUID = UID(_guessed_syntax(ds))

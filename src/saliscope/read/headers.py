@@ -10,6 +10,7 @@ from saliscope.read.guard import Guard
 from saliscope.read.header import PIXELS, open_dicom, pixel_facts
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
+from saliscope.read.mosaic import is_mosaic
 from saliscope.read.placement import plane_of
 from saliscope.read.source import Source
 from saliscope.read.stack import ordered
@@ -54,6 +55,12 @@ def _header(item: Item, limits: Limits) -> Dataset:
 def _frames(ds: Dataset, frame: int, limits: Limits, label: str) -> list[int]:
     """Return the frames of one file that make its image, in order: those of a volume, or the one that was chosen."""
     facts = pixel_facts(ds, label)
+    if is_mosaic(ds, facts.frames):
+        raise InputError(
+            f"{label}: a mosaic, whose slices are no frames that a DICOM object could refer to",
+            expected="an image or slices that results for a PACS can lie on",
+            do="Leave --dicom out for it",
+        )
     if facts.frames > 1 and ds.get("PerFrameFunctionalGroupsSequence"):
         limits.check_slices(facts.frames, label)
         stack = stacked_frames([frame_header(ds, i) for i in range(facts.frames)], label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +39,7 @@ def expanded(inputs: Sequence[str | Path], limits: Limits) -> Found:
     """Return every file behind the inputs, in their order, each once; nothing is raised for one that is amiss."""
     found = Found()
     for given in inputs:
-        try:
-            _expand(str(given), found, limits, lists=True)
-        except (OSError, ValueError) as error:
-            found.fail(
-                Path(str(given)), InputError(f"an input that is no path ({type(error).__name__})", do="Check it")
-            )
+        _expand(str(given), found, limits, lists=True)
     unique: dict[Item, bool] = {}
     for item, named in found.files:
         unique[item] = unique.get(item, False) or named
@@ -52,9 +48,17 @@ def expanded(inputs: Sequence[str | Path], limits: Limits) -> Found:
 
 
 def _expand(given: str, found: Found, limits: Limits, *, lists: bool) -> None:
-    path = Path(given).expanduser()
+    """Keep what is behind one input; what can be no path is a failure, and the inputs after it are looked at."""
+    try:
+        _find(given, found, limits, lists=lists)
+    except (OSError, ValueError) as error:
+        found.fail(Path(given), InputError(f"an input that is no path ({type(error).__name__})", do="Check it"))
+
+
+def _find(given: str, found: Found, limits: Limits, *, lists: bool) -> None:
+    path = _path(given)
     if lists and given.startswith("@") and not path.exists():
-        _list(Path(given[1:]).expanduser(), found, limits)
+        _list(_path(given[1:]), found, limits)
     elif path.is_dir():
         _folder(path, found, limits)
     elif path.is_file():
@@ -70,6 +74,15 @@ def _expand(given: str, found: Found, limits: Limits, *, lists: bool) -> None:
             _expand(match, found, limits, lists=False)
     else:
         found.fail(path, _missing(path))
+
+
+def _path(given: str) -> Path:
+    """Return the path of a text; a name that only begins like a home folder is a name."""
+    path = Path(given)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _folder(folder: Path, found: Found, limits: Limits) -> None:
@@ -118,12 +131,13 @@ def _list(path: Path, found: Found, limits: Limits) -> None:
     try:
         with Guard(path.name, "reading the list of paths"):
             limits.check_file(path.stat().st_size, path.name)
-            text = path.read_text(encoding="utf-8-sig")
-            rows = _column(text) if path.suffix.lower() == ".csv" else text.splitlines()
+            # Names are bytes to most systems: those that are no UTF-8 become what the system's own names become.
+            text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+            rows = _column(text) if path.suffix.lower() == ".csv" else text.split("\n")
     except InputError as error:
         found.fail(path, error)
         return
-    named = [path.parent / Path(r.strip()).expanduser() for r in rows if r.strip() and not r.lstrip().startswith("#")]
+    named = [path.parent / _path(r.strip()) for r in rows if r.strip() and not r.lstrip().startswith("#")]
     if not any(_there(p) for p in named):
         found.fail(
             path, InputError(f"{path.name}: a list without one path that is there", do="Put a path on each line")
@@ -138,7 +152,7 @@ def _column(text: str) -> list[str]:
 
     Another column is never guessed at: it may hold what identifies a patient, and a message would repeat it.
     """
-    rows = [r for r in csv.reader(text.splitlines()) if r]
+    rows = [r for r in csv.reader(io.StringIO(text)) if r]
     titles = [t.strip().lower() for t in rows[0]] if rows else []
     at = next((titles.index(t) for t in _PATH_COLUMNS if t in titles), None)
     if at is None:

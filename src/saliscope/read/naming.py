@@ -37,12 +37,20 @@ def case_key() -> bytes:
     Raises InputError for a key file that is empty or damaged.
     """
     given = os.environ.get(VARIABLE)
-    return given.encode() if given else _stored_key(_key_file())
+    return os.fsencode(given) if given else _stored_key(_key_file())
 
 
 def keyed(prefix: str, identifier: str, key: bytes) -> str:
     """Return prefix-xxxxxxxxxxxx, twelve hexadecimal digits of HMAC-SHA256 of an identifier."""
-    return f"{prefix}-{hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:12]}"
+    return f"{prefix}-{hmac.new(key, _as_bytes(identifier), hashlib.sha256).hexdigest()[:12]}"
+
+
+def _as_bytes(text: str) -> bytes:
+    """Return the bytes of any text: those of a file's name as they are on disk, whatever the encoding set here."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def cleaned(path: Path) -> str:

@@ -17,6 +17,7 @@ from saliscope.read.guard import Guard
 from saliscope.read.header import Pixels, check_pixels, open_dicom, pixel_facts
 from saliscope.read.item import Item
 from saliscope.read.limits import Limits
+from saliscope.read.mosaic import is_mosaic
 from saliscope.read.naming import known_modality
 from saliscope.read.pixels import Slice, check_codec, decoded, modality_units
 from saliscope.read.placement import plane_of
@@ -76,6 +77,12 @@ def _entry(item: Item, limits: Limits) -> _Entry:
     check_pixels(ds, facts, item.label, limits)
     modality = known_modality(ds.get("Modality"))
     with Guard(item.label, "reading its header"):
+        if is_mosaic(ds, facts.frames):
+            raise MixedSeries(
+                f"{item.label}: a mosaic, a volume of its own, among slices",
+                expected="slices",
+                do="Give the mosaics one by one",
+            )
         header = frame_header(ds)
         said = (*notes, *cautions(ds, modality))
     return _Entry(item, header, facts, modality, hashlib.sha256(data).hexdigest(), said)

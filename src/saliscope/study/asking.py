@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from saliscope.core.errors import MethodError
 from saliscope.core.nesting import has, inside, is_method, settled
 from saliscope.core.protocols import INPUT, Method
+from saliscope.core.target import Target
 from saliscope.methods import METHODS
-from saliscope.model.layers import LayerRun, choose_layer
+from saliscope.model.choice import choose_layer
+from saliscope.model.layers import LayerRun
 from saliscope.model.network import Network
+from saliscope.model.opened import OpenNetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -69,19 +76,47 @@ def on_layer(method: Method, layer: str | Callable[[], str]) -> Method:
     return settled(method, change)
 
 
-def asking(name: str, method: Method, network: Network, runs: Sequence[LayerRun]) -> Asking:
-    """Return the method on its layers: as named, or as the card says, or the last spatial one."""
+def asking(
+    name: str,
+    method: Method,
+    network: Network,
+    runs: Sequence[LayerRun],
+    depends: Callable[[Sequence[str]], Mapping[str, bool]] | None = None,
+) -> Asking:
+    """Return the method on its layers: as named, or as the card says, or the last spatial one.
+
+    `depends` says of layers whether the target depends on them; without it that is not looked at.
+    """
     reasons = []
 
     def chosen() -> str:
         found, reason = (
-            (network.layer, "the default of the model card") if network.layer != "auto" else choose_layer(runs)
+            (network.layer, "the default of the model card") if network.layer != "auto" else choose_layer(runs, depends)
         )
         reasons.append(reason)
         return found
 
     found = Asking(name, on_layer(method, chosen), None)
     return replace(found, reason=reasons[0] if reasons else "named by the caller" if found.layer else None)
+
+
+def dependence(model: OpenNetwork, x: Tensor, target: Target) -> Callable[[Sequence[str]], Mapping[str, bool]]:
+    """Return who says of layers, for images x (N, C, *S), whether each score of the target depends on them.
+
+    It is asked where a layer can be passed by, and costs a run with the way back for each score.
+    """
+
+    @cache
+    def reads(names: tuple[str, ...]) -> Mapping[str, bool]:
+        probe = model.probe(x, names, placed=False)
+        scores = target.scores(probe.output)
+        try:
+            return probe.read_by(scores)
+        except RuntimeError:
+            # Without a way back nothing is known: every layer is as good as it was.
+            return dict.fromkeys(names, True)
+
+    return lambda names: reads(tuple(names))
 
 
 def described(method: Method) -> Mapping[str, Any]:

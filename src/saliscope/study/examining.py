@@ -15,7 +15,7 @@ from saliscope.methods import METHODS
 from saliscope.model.network import Network
 from saliscope.perturb.plan import PerturbationPlan
 from saliscope.read import Limits, read
-from saliscope.study.asking import asking
+from saliscope.study.asking import asking, dependence
 from saliscope.study.cohort import Group, Member
 from saliscope.study.explain import Case, explained
 from saliscope.study.settle import settled
@@ -64,13 +64,14 @@ def examined(
     x = case.view.tensor.to(network.device, network.dtype)
     with network.opened() as model:
         placed = settled(method, case.image, case.view, network)
+        target = target_of(word_of(explanation.target, asked, network), network, lambda: model(x))
         subject = Subject(
             image=image,
             view=case.view,
             explanation=explanation,
-            method=on_its_layer(explanation.provenance.method, placed, network, case.view),
+            method=on_its_layer(explanation.provenance.method, placed, network, case.view, target),
             model=model,
-            target=target_of(word_of(explanation.target, asked, network), network, lambda: model(x)),
+            target=target,
             attribution=on_view(explanation, case.view),
             plan=PerturbationPlan(x),
             regions=found.regions,
@@ -108,10 +109,10 @@ def card_of(
     items = [_item(member, network, limits) for member in whole.members]
     _prepared([item.image for item in items], network)
     placed = settled(method, first.image, first.view, network)
-    own = on_its_layer(name, placed, network, first.view)
     with network.opened() as model:
         x = first.view.tensor.to(network.device, network.dtype)
         target = target_of(asked, network, lambda: model(x), hold=False)
+    own = on_its_layer(name, placed, network, first.view, target)
     material = Material(items, network, own, target, decision_on(explanation.prediction, asked))
     others = _that_run(OTHERS, network, first, target, own)
     done = audited(
@@ -163,13 +164,13 @@ def word_of(label: str, asked: Sequence[str], network: Network) -> str:
     )
 
 
-def on_its_layer(name: str, method: Method, network: Network, view: View) -> Method:
-    """Return the method with its layer settled as `explain` does."""
+def on_its_layer(name: str, method: Method, network: Network, view: View, target: Target) -> Method:
+    """Return the method with its layer settled as `explain` does for a target."""
     if not any(has(m, "layer") for m in inside(method)):
         return method
     x = view.tensor.to(network.device, network.dtype)
     with network.opened() as model:
-        return asking(name, method, network, model.runs(x)).method
+        return asking(name, method, network, model.runs(x), dependence(model, x, target)).method
 
 
 def _prepared(images: Sequence[MedicalImage], network: Network) -> None:
@@ -212,7 +213,7 @@ def _that_run(
         if beside is not None and plain.traits.family == beside.traits.family:
             continue
         try:
-            method = on_its_layer(name, settled(plain, first.image, first.view, network), network, first.view)
+            method = on_its_layer(name, settled(plain, first.image, first.view, network), network, first.view, target)
             with network.opened() as model:
                 maps_of(model, method, first.view.tensor.to(network.device, network.dtype), target, on_input=True)
         except SaliscopeError:

@@ -19,16 +19,16 @@ from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.core.nesting import has, inside
 from saliscope.core.prediction import Prediction
-from saliscope.core.protocols import Beside, Diagnosing, Kernel, Method
+from saliscope.core.protocols import Beside, Diagnosing, Kernel, Method, Sizes
 from saliscope.core.provenance import Provenance
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import resolution_of
 from saliscope.model.layers import LayerRun, cells_of
 from saliscope.model.network import Network
 from saliscope.model.opened import DRAWS, OpenNetwork
 from saliscope.model.probe import Counts
 from saliscope.model.view import View
-from saliscope.model.view import described as steps_described
-from saliscope.study.asking import Asking, asking, described
+from saliscope.study.asking import Asking, asking, dependence, described
 from saliscope.study.inspection import ending
 from saliscope.study.memory import check_room, needs_graph_of_all
 from saliscope.study.promise import check_promise
@@ -79,7 +79,8 @@ def explained(
             surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
             runs = model.runs(x) if surveyed else []
             check_room(placed, runs, x)
-            all_asked = [asking(name, m, network, runs) for name, m in placed.items()]
+            depends = dependence(model, x, question)
+            all_asked = [asking(name, m, network, runs, depends) for name, m in placed.items()]
             found = dict(_found(model, x, question, all_asked, said))
             if question.output is None:
                 question.scores(model(x))
@@ -97,22 +98,22 @@ def explained(
     common = _common(network)
     fields = {a.name: described(a.method) for a in all_asked}
     for n, case in enumerate(cases):
+        view, shown = case.view.geometry, case.presenter(case.image, case.view)
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
         for k, label in enumerate(question.labels_of(n)):
             for a in all_asked:
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
-                grid, stretched = _grid(case.view.geometry, a, placing, values[MAP].shape)
+                grid, stretched = _grid(view, a, placing, values[MAP].shape)
                 said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
                 provenance = replace(
                     common, image=case.image.digest, method=a.name, fields=fields[a.name], target=label, layer=a.layer,
                     layer_reason=a.reason, diagnostics=one.at(n, k), notes=said_of_it,
                 )  # fmt: skip
-                own = values.pop(MAP)
-                plain = Explanation(
-                    own, grid, case.view.geometry, label, prediction, a.method.traits, provenance, values
+                own, sizes = values.pop(MAP), _sizes(one.resolution[n], view, grid)
+                explanations.append(
+                    Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
                 )
-                explanations.append(replace(plain, presenter=case.presenter(case.image, case.view)))
     return explanations
 
 
@@ -129,11 +130,15 @@ def _reservation(a: Asking) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What one method gave for all cases and targets: maps (N, K, *S') by name, measurements (N, K), sentences."""
+    """What one method gave for all cases and targets: maps (N, K, *S') by name, measurements (N, K), sentences.
+
+    And for each case the least sizes that its map can show, in elements of the view.
+    """
 
     maps: Mapping[str, npt.NDArray[np.float32]]
     measured: Mapping[str, Tensor]
     notes: tuple[str, ...]
+    resolution: Sequence[Sizes]
 
     def at(self, n: int, k: int) -> dict[str, float]:
         return {name: float(v[n, k]) for name, v in self.measured.items()}
@@ -183,7 +188,8 @@ def _kept(model: OpenNetwork, x: Tensor, question: Question, method: Method, giv
         measured |= method.diagnose(model, x, question, maps[MAP])
     check_promise(name, method, measured, [r for r in model.remarks if r == DRAWS])
     arrays = {name: values.float().cpu().numpy() for name, values in maps.items()}
-    return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()))
+    resolution = [resolution_of(method, model, image) for image in x.split(1)]
+    return _Found(arrays, measured, tuple(note[:1].upper() + note[1:] for note in model.take_notes()), resolution)
 
 
 def _say(said: Progress | None, what: str) -> None:
@@ -208,6 +214,12 @@ def _grid(
     return view.cells(cells.stride, cells.offset, shape), ()
 
 
+def _sizes(stated: Sizes, view: Geometry, grid: Geometry) -> Sizes:
+    """Return the least sizes that a map on `grid` can show, from what is stated in elements of the view."""
+    found = [tuple(max(n * s, c) for n, s, c in zip(one, view.spacing, grid.spacing, strict=True)) for one in stated]
+    return tuple(dict.fromkeys(found))
+
+
 def _common(network: Network) -> Provenance:
     """Return what the provenance of all maps of a network has in common."""
     return Provenance(
@@ -223,7 +235,7 @@ def _common(network: Network) -> Provenance:
         versions=versions(),
         device=str(network.device),
         warning=network.warning,
-        view_steps=(f"from the image's {network.viewing.source}", *steps_described(network.viewing.steps)),
+        view_steps=network.viewing.described(),
     )
 
 

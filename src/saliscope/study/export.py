@@ -88,7 +88,7 @@ def export(
                 done += _one(source, maps, plan, place, out, allowed, watch)
             except SaliscopeError as error:
                 failures.append(Failed(str(source.paths[0]), type(error).__name__, str(error), error.do))
-                watch.failed(str(source.paths[0]), str(error))
+                watch.failed(failures[-1].source, str(error))
         for missing in maps.values():
             absent = InputError(
                 "its image is not among those given",

@@ -44,7 +44,7 @@ def check_room(
     if not any(shares.values()) or free is None:
         return
     inner = {r.name.partition("#")[0].rpartition(".")[0] for r in runs}
-    leaves = [r for r in runs[:-1] if r.name.partition("#")[0] not in inner]
+    leaves = [r for r in runs[:-1] if r.count == 1 and r.name.partition("#")[0] not in inner]
     whole = KEPT * len(x) * x.element_size() * sum(prod(r.shape) for r in leaves)
     too_large = [name for name, share in shares.items() if share * whole > free]
     if too_large:

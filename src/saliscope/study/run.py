@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from saliscope.core.errors import InputError, ModelError, SaliscopeError
+from saliscope.core.errors import InputError, ModelError, SaliscopeError, printable
 from saliscope.core.explanation import Explanation
 from saliscope.core.protocols import Method
 from saliscope.model.load import load
@@ -82,12 +82,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """An input that could not be explained."""
+    """An input that could not be explained; a name of a file in another encoding is put into characters."""
 
     source: str
     error: str
     message: str
     do: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", printable(self.source))
 
 
 @dataclass(frozen=True)
@@ -266,9 +269,9 @@ def _note_failure(so_far: _Progress, watch: Watch, source: str, error: Saliscope
     # The reader's messages begin with the file; once is enough.
     why = str(error)
     for name in (source, Path(source).name):
-        why = why.removeprefix(f"{name}: ")
+        why = why.removeprefix(f"{printable(name)}: ")
     so_far.failures.append(Failed(source, type(error).__name__, why, error.do))
-    watch.failed(source, why)
+    watch.failed(so_far.failures[-1].source, why)
 
 
 def _record(plan: Plan, network: Network, so_far: _Progress, state: str) -> dict[str, Any]:

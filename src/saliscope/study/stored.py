@@ -106,6 +106,8 @@ def explanation_of(record: Mapping[str, Any], folder: Path) -> Explanation:
         Traits(**record["method"]["traits"]),
         provenance,
         beside,
+        # Of a map that was written before methods stated it, it is not known.
+        resolution=tuple(tuple(size) for size in places.get("resolution", ())),
     )
 
 

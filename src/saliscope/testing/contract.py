@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saliscope.core.errors import ModelError
 from saliscope.core.nesting import has, settled
-from saliscope.core.protocols import Beside, Family, Method, Traits
+from saliscope.core.protocols import Beside, Family, Method, Resolving, Traits
 from saliscope.core.target import LogitTarget, Target
 from saliscope.model.network import Network
 from saliscope.testing.networks import AFTER, SmallNet, image, mirrored
@@ -77,6 +77,21 @@ def shape(method: Method) -> None:
                 _refuse(method, f"returned shape {tuple(found.shape)} where {(len(x), len(LABELS), *size)} is right")
             if found.dtype != x.dtype or not found.isfinite().all():
                 _refuse(method, f"returned {found.dtype} for {x.dtype}, or values that are not finite")
+
+
+def resolution(method: Method) -> None:
+    """Check that a method states how fine a thing its map can show, from one element up to the image, in 2D and 3D."""
+    watched = watching(method)
+    if not isinstance(watched, Resolving) or not callable(watched.resolution):
+        raise ContractViolation(f"{type(method).__name__} does not state its resolution")
+    for axes in (2, 3):
+        x = image(axes, batch=1)
+        with Network(SmallNet(axes), LABELS).opened() as model:
+            sizes = watched.resolution(model, x)
+        least = 1 if method.traits.grid == "input" else 2
+        for size in sizes or ((),):
+            if len(size) != axes or not all(least <= s <= n for s, n in zip(size, x.shape[2:], strict=True)):
+                _refuse(method, f"states a resolution of {size} for an image of {tuple(x.shape[2:])}")
 
 
 def single(method: Method) -> None:
@@ -224,6 +239,7 @@ CHECKS: tuple[Callable[[Method], None], ...] = (
     frozen,
     traits,
     shape,
+    resolution,
     single,
     repeatable,
     alone,

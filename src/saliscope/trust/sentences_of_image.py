@@ -98,9 +98,9 @@ OF_IMAGE: Mapping[str, str] = {
     "highlighted.outside": "The highlighted area lies mostly in {what}, not in the patient.",
     # What the map cannot show, whatever it shows.
     "resolution.mm": "This map cannot show findings smaller than about {mm:.2g} mm.",
-    "resolution.elements": "This map cannot show findings smaller than about {elements:.0f} elements of the image, "
+    "resolution.elements": "This map cannot show findings smaller than about {elements} of the image, "
     "whose size in millimetres is not known.",
-    "resolution.against": "The highlighted area is about {mm:.2g} mm wide, no more than one cell of the map, so its "
+    "resolution.against": "The highlighted area is about {mm:.2g} mm wide, no more than the map can show, so its "
     "shape says nothing.",
     "control": "This is a control map: it is made without the model's answer and explains nothing.",
 }

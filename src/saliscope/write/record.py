@@ -61,6 +61,7 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "grid": grid_record(image.geometry),
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
+            "resolution": explanation.resolution,
             "placement": "linear between the centres of the native cells, zero outside what the network saw; "
             f"rounded to {PLACED_BITS} significant bits, where the native file is exact",
             "native_minimum": _finite(explanation.values.min()),
@@ -111,7 +112,8 @@ def json_bytes(record: Any) -> bytes:
     A number that is not finite becomes null, which every reader of JSON understands.
     """
     text = json.dumps(plain(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode("utf-8")
+    # What is no character, as in the name of a file in another encoding, becomes JSON's own escape.
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -120,7 +122,7 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> byte
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(c, "")) for c in columns] for row in rows)
-    return out.getvalue().encode("utf-8")
+    return out.getvalue().encode("utf-8", "backslashreplace")
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Suffix, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid
+from saliscope.methods.resolution import one_cell
 from saliscope.perturb.stream import batch_size, scored
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class AblationCAM:
         cost="1 forward, and the rest after the layer once a channel; or K backward there where it is linear",
         blind="One weight a channel, as in Grad-CAM. Evidence in two channels, of which one suffices, has no drop.",
     )
+    resolution = one_cell
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S') on the layer's grid, in units of score times activation."""

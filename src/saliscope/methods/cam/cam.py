@@ -9,6 +9,7 @@ from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid, watch
+from saliscope.methods.resolution import one_cell
 from saliscope.perturb.noise import gaussian
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class CAM:
         cost="2 forward, K backward from the layer",
         blind="Only for networks that end in global average pooling and one linear layer. No finer than the layer.",
     )
+    resolution = one_cell
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S') on the layer's grid; raises MethodError where the score is not pooled and linear."""

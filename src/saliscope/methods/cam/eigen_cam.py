@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class EigenCAM:
         cost="1 forward, and K backward from the layer that other CAM methods share and this one ignores",
         blind="Knows neither class nor score. Arbitrary where two components are about equally strong.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - the kernel's signature
         """Return the map (N, *S') of an activation (N, C, *S'), in its units; the gradient is not used."""

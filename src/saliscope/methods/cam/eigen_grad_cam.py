@@ -9,6 +9,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.eigen_cam import first_component
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class EigenGradCAM:
         cost="1 forward, K backward from the layer",
         blind="Keeps the strongest pattern only, of evidence for and against alike; arbitrary where two are equal.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') of activation A and gradient g, both (N, C, *S'): g A along its first component."""

@@ -10,6 +10,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.grad_cam import GradCAM
 from saliscope.methods.kernel import at_least_single, check_named, on_grid
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ class FinerCAM:
         cost="1 forward, K backward from the layer",
         blind="What a class shares with those most like it, however much it counts. Else as Grad-CAM.",
     )
+    resolution = one_cell
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < float("inf") or self.references < 1:

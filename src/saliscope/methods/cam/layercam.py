@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ class LayerCAM:
         cost="1 forward, K backward from the layer",
         blind="Evidence against the class is dropped before the sum: the values add up to nothing known.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') of activation A and gradient g, both (N, C, *S'): sum of relu(g) A."""

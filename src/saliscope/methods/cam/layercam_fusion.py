@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.layercam import LayerCAM
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import layer_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +51,8 @@ class LayerCAMFusion:
         """Return (N, K, *S) with values from 0 to 1."""
         import torch
 
-        named = self._named()
-        if named == ("auto",):
-            named = tuple(model.stages(x))
+        named = self._layers(model, x)
+        if self._named() == ("auto",):
             model.note(f"Layers fused: {', '.join(named)}.")
         maps = kernel_maps(model, x, target, [LayerCAM(layer, relu=True) for layer in named])
         fused = x.new_zeros(())
@@ -62,6 +62,13 @@ class LayerCAMFusion:
             scaled = share if layer == named[-1] else (self.gamma * share).tanh()
             fused = torch.maximum(fused.to(scaled), model.onto_input(scaled, x, layer))
         return fused
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the cells of the layers, for x (1, C, *S)."""
+        return layer_cells(model, x, self._layers(model, x))
+
+    def _layers(self, model: Model, x: Tensor) -> tuple[str, ...]:
+        return tuple(model.stages(x)) if self._named() == ("auto",) else self._named()
 
     def _named(self) -> tuple[str, ...]:
         return (self.layers,) if isinstance(self.layers, str) else self.layers or ("",)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid
+from saliscope.methods.resolution import one_cell
 from saliscope.perturb.stream import batch_size, scored
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ReciproCAM:
         cost="1 forward, and the rest after the layer once a cell, whatever K",
         blind="Evidence that needs two cells at once. A layer of one cell is unlike any that the model has seen.",
     )
+    resolution = one_cell
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S') on the layer's grid, in units of the score."""

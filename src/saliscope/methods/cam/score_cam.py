@@ -9,6 +9,7 @@ from saliscope.core.errors import MethodError, did_you_mean
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid
+from saliscope.methods.resolution import one_cell
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, at_precision, check_precision
 from saliscope.perturb.stream import FORWARD, batch_size, scored
@@ -48,6 +49,7 @@ class ScoreCAM:
         cost="2 + channels forward, whatever K",
         blind="The masked images are unlike any that the model has seen. One weight a channel, as in Grad-CAM.",
     )
+    resolution = one_cell
 
     def __post_init__(self) -> None:
         if self.weights not in get_args(Weights):

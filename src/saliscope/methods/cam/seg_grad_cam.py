@@ -9,6 +9,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.grad_cam import GradCAM
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ class SegGradCAM:
         cost="1 forward, K backward from the layer",
         blind="One weight a channel for the whole image: blind to which part of it the region used.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') of activation A and gradient g, both (N, C, *S'): sum of mean(g) A."""

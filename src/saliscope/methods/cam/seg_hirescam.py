@@ -9,6 +9,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.hirescam import HiResCAM
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class SegHiResCAM:
         cost="1 forward, K backward from the layer",
         blind="Near the output it mirrors the region itself: watch a layer deep in the network. No finer than that.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') of activation A and gradient g, both (N, C, *S'): sum of g A."""

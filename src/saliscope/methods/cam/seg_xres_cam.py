@@ -9,6 +9,7 @@ from saliscope.core.errors import MethodError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 from saliscope.perturb.window import per_axis
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SegXResCAM:
         cost="1 forward, K backward from the layer",
         blind="The window is a choice that the map depends on; with the maximum, evidence against is mostly dropped.",
     )
+    resolution = one_cell
 
     def __post_init__(self) -> None:
         sizes = self.window if isinstance(self.window, tuple) else (self.window,)

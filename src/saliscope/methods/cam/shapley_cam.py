@@ -9,6 +9,7 @@ from saliscope.core.errors import LayerError
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ class ShapleyCAM:
         cost="1 forward, 2 K backward from the layer",
         blind="As Grad-CAM; and where the score is not near its second-order expansion, its weights mean little.",
     )
+    resolution = one_cell
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S') on the layer's grid."""

@@ -11,6 +11,7 @@ from saliscope.core.target import Target
 from saliscope.methods.cam.grad_cam_plus_plus import GradCAMPlusPlus
 from saliscope.methods.gradient.slopes import noisy_sampling
 from saliscope.methods.kernel import at_least_single, check_named, held, on_grid, watch
+from saliscope.methods.resolution import one_cell
 from saliscope.methods.sampling import ERROR, GROUPS, MAP, MEASURES, Drawn, Running, Sampling, jackknife, whole
 from saliscope.perturb.noise import Noise
 from saliscope.perturb.stream import FORWARD, batch_size, batches
@@ -49,6 +50,7 @@ class SmoothGradCAMPlusPlus:
         cost="at most `samples` + 1 forward, K x `samples` backward from the layer",
         blind="Evidence against the class has no weight. The noisy copies may be unlike any image the model has seen.",
     )
+    resolution = one_cell
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
     measures: ClassVar[tuple[str, ...]] = MEASURES
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_cell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class XGradCAM:
         cost="1 forward, K backward from the layer",
         blind="One weight a channel. Unstable at layers with negative values, where a channel can sum to nearly zero.",
     )
+    resolution = one_cell
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Return the map (N, *S') of activation A and gradient g, both (N, C, *S'): sum of sum(g A) / sum(A) A."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Kernel, Method, Model, Traits
+from saliscope.core.protocols import Kernel, Method, Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.combine.inner import joint, made, on_input
 from saliscope.methods.combine.ranks import ranked
 from saliscope.methods.kernel import at_least_single, kernel_maps
+from saliscope.methods.resolution import resolution_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +93,10 @@ class Consensus:
         # The variance of ranks without ties, 0 to 1 in equal steps.
         one = (elements + 1) / (12 * max(1, elements - 1))
         return {"mean_spearman": (count * flat.var(dim=2, correction=0) / one - 1) / (count - 1)}
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the methods', for one image x (1, C, *S)."""
+        return together([resolution_of(made(m), model, x) for m in self.methods])
 
     def _maps(self, model: Model, x: Tensor, target: Target, methods: list[Method]) -> list[Tensor]:
         """Return the map (N, K, *S) of each method on the input's grid."""

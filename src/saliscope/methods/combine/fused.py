@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from saliscope.core.errors import MethodError
 from saliscope.core.nesting import has
-from saliscope.core.protocols import INPUT, Kernel, Method, Model, Traits
+from saliscope.core.protocols import INPUT, Kernel, Method, Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.combine.inner import adopt, made
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import layer_cells
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,9 +70,8 @@ class Fused:
         """Return (N, K, *S), in the method's units, their product, or as shares of the largest magnitude."""
         import torch
 
-        named = self._named()
-        if named == ("auto",):
-            named = tuple(model.stages(x))
+        named = self._layers(model, x)
+        if self._named() == ("auto",):
             model.note(f"Layers fused: {', '.join(named)}.")
         kernels = [replace(made(self.method), layer=layer) for layer in named]  # type: ignore[type-var]
         maps = kernel_maps(model, x, target, kernels)  # type: ignore[arg-type]
@@ -83,6 +83,13 @@ class Fused:
         if self.how == "product":
             return together.relu().prod(dim=0)
         return together.amax(dim=0) if self.how == "max" else together.mean(dim=0)
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the cells of the layers, for x (1, C, *S)."""
+        return layer_cells(model, x, self._layers(model, x))
+
+    def _layers(self, model: Model, x: Tensor) -> tuple[str, ...]:
+        return tuple(model.stages(x)) if self._named() == ("auto",) else self._named()
 
     def _scaled(self, values: Tensor) -> Tensor:
         """Return values (N, K, *S') as they are, or as shares of the largest magnitude of each map."""

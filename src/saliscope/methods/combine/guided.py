@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.protocols import Method, Model, Traits
+from saliscope.core.protocols import Method, Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.combine.inner import adopt, made, on_input
 from saliscope.methods.propagation.guided_backprop import GuidedBackprop
+from saliscope.methods.resolution import one_element, resolution_of, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,3 +55,7 @@ class Guided:
         place = method.attribute(model, x, target)
         coarse = on_input(model, place.relu() if self.relu else place, x, method)
         return GuidedBackprop().attribute(model, x, target) * coarse
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return one element, which guided backpropagation shows, and the method's, for one image x (1, C, *S)."""
+        return together([one_element(self, model, x), resolution_of(made(self.method), model, x)])

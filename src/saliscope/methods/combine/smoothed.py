@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.protocols import Method, Model, Traits
+from saliscope.core.protocols import Method, Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.combine.inner import adopt, made
 from saliscope.methods.gradient.slopes import noisy_sampling
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import resolution_of
 from saliscope.methods.sampling import MEASURES, Drawn, Running, Sampling
 from saliscope.perturb.noise import Noise
 from saliscope.perturb.stream import GRAPH, batch_size, batches
@@ -67,6 +68,11 @@ class Smoothed:
         sampling = noisy_sampling(self)
         images = enumerate(x.detach().split(1))
         return sampling.told(model, [self._of_one(model, i, held(model, i, target, n), sampling) for n, i in images])
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the method's for a copy with noise, which is parted otherwise, of one image x (1, C, *S)."""
+        noise = Noise(x, self.seed).next(1)
+        return resolution_of(made(self.method), model, x + self.sigma * (x.max() - x.min()) * noise)
 
     def _of_one(self, model: Model, image: Tensor, target: Target, sampling: Sampling) -> Drawn:
         """Return the maps (K, *S') of one image (1, C, *S)."""

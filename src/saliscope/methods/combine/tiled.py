@@ -10,11 +10,12 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import INPUT, Method, Model, Traits
+from saliscope.core.protocols import INPUT, Method, Model, Sizes, Traits
 from saliscope.core.target import Cropping, Target
 from saliscope.methods.combine.inner import adopt, layer_of, made
 from saliscope.methods.combine.windows import Window, common_stride, weights, windows
 from saliscope.methods.kernel import at_least_single, held
+from saliscope.methods.resolution import resolution_of
 from saliscope.perturb.window import per_axis
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class Tiled:
         model.note(f"Made of {count} {'tile' if count == 1 else 'tiles'} of {size} elements, in their own units.")
         images = enumerate(x.detach())
         return torch.stack([self._of_one(model, i[None], held(model, i[None], target, n), grid) for n, i in images])
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return the method's, for the first tile of one image x (1, C, *S)."""
+        tile = x[(slice(None), slice(None), *[slice(t) for t in self.tile_of(x.shape[2:])])]
+        return resolution_of(made(self.method), model, tile)
 
     def _grid(self, model: Model, x: Tensor) -> _Grid:
         """Return the tiles along every axis, and the grid of the whole map."""

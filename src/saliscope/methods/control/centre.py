@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 
 if TYPE_CHECKING:
@@ -43,3 +43,7 @@ class Centre:
             at = (torch.arange(size, device=x.device, dtype=x.dtype) + 0.5) * 2 / size - 1
             found = found[..., None] * torch.exp(-((at / self.width) ** 2) / 2)
         return found.expand(len(x), len(target.labels), *x.shape[2:]).clone()
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the width of the Gaussian between its steepest places, two sigma, for x (1, C, *S)."""
+        return (tuple(min(n, self.width * n) for n in x.shape[2:]),)

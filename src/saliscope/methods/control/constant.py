@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 
 if TYPE_CHECKING:
@@ -29,3 +29,7 @@ class Constant:
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:  # noqa: ARG002 - the contract of a method
         """Return (N, K, *S) of ones."""
         return x.new_ones(len(x), len(target.labels), *x.shape[2:])
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the whole image, for x (1, C, *S): nothing smaller is shown."""
+        return (tuple(float(n) for n in x.shape[2:]),)

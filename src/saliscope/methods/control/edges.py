@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 
 if TYPE_CHECKING:
@@ -43,3 +43,7 @@ class Edges:
         squares = [sum(gaussian_gradient_magnitude(c, self.sigma) ** 2 for c in image) for image in images]
         maps = torch.from_numpy(np.sqrt(np.stack(squares))).to(device=x.device, dtype=x.dtype)
         return maps[:, None].repeat(1, len(target.labels), *[1] * (x.ndim - 2))
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the Gaussian's sigma, and no less than one element, for x (1, C, *S)."""
+        return ((max(1.0, self.sigma),) * (x.ndim - 2),)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
+from saliscope.methods.resolution import one_element
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,7 @@ class Random:
         cost="none: the network is not run",
         blind="Everything. A metric that likes this map does not measure fidelity.",
     )
+    resolution = one_element
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:  # noqa: ARG002 - the contract of a method
         """Return (N, K, *S), equal for all K."""

@@ -14,6 +14,7 @@ from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, comp
 from saliscope.methods.gradient.doubling import Doubling, at_ends
 from saliscope.methods.gradient.slopes import slopes
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import one_element
 from saliscope.perturb.baseline import blurred
 from saliscope.perturb.stream import GRAPH, batch_size
 
@@ -54,6 +55,7 @@ class BlurIG:
         cost="34 forward, K x 32 backward, and up to 994 for the tolerance; or `steps`",
         blind="What a blur leaves as it is gets nothing: the inside of large even regions, and the mean brightness.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         widths = (self.sigma_mm or 1, *(self.spacing or ()))

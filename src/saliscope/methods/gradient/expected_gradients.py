@@ -11,6 +11,7 @@ from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import FIRST, slopes
 from saliscope.methods.gradient.stratified import Stratified, drawn
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import one_element
 from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Running, Sampling
 from saliscope.perturb.baseline import absent, check_baseline
 from saliscope.perturb.reference import References
@@ -49,6 +50,7 @@ class ExpectedGradients:
         cost="at most `samples` forward, K x `samples` backward",
         blind="What all references share with the image gets nothing. Another choice of references is another map.",
     )
+    resolution = one_element
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
     measures: ClassVar[tuple[str, ...]] = MEASURES
 

@@ -11,6 +11,7 @@ from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, sum_gap
 from saliscope.methods.kernel import at_least_single, held, watch
+from saliscope.methods.resolution import one_element
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class FullGrad:
         cost="1 forward, K backward, and the same again to measure completeness",
         blind="Norms that depend on the image and smooth activations add more than their bias: then it is incomplete.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         if self.terms not in ("signed", "absolute", "rescaled"):

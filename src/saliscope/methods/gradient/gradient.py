@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_element
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ class Gradient:
         cost="1 forward, K backward",
         blind="Local slope only: evidence that is saturated has none. Noisy, and says nothing of how bright a spot is.",
     )
+    resolution = one_element
 
     @property
     def layer(self) -> str:

@@ -14,6 +14,7 @@ from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, comp
 from saliscope.methods.gradient.doubling import Doubling, at_ends
 from saliscope.methods.gradient.slopes import Column
 from saliscope.methods.kernel import at_least_single, held, watch
+from saliscope.methods.resolution import one_element
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class GuidedIG:
         cost="K x 65 forward and backward, one after another, and up to 452 for the tolerance; or K x `steps`",
         blind="Whatever looks like the baseline gets nothing. The path, and so the map, jumps where gradients cross.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         least = self.max_steps if self.steps is None else self.steps

@@ -12,6 +12,7 @@ from saliscope.core.target import Target
 from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, completeness
 from saliscope.methods.gradient.slopes import line, slopes
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import one_element
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.stream import GRAPH, batch_size
 
@@ -44,6 +45,7 @@ class IDGI:
         cost="`steps` + 1 forward, K x (`steps` + 1) backward",
         blind="In one step all elements get one sign. An element that never changes on the way still gets a share.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         if self.steps < 1:

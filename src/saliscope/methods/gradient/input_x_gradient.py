@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import INPUT, Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import kernel_maps
+from saliscope.methods.resolution import one_element
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ class InputXGradient:
         cost="1 forward, K backward",
         blind="Whatever the view holds at zero gets nothing, however much it matters. Noisy.",
     )
+    resolution = one_element
 
     @property
     def layer(self) -> str:

@@ -13,6 +13,7 @@ from saliscope.methods.gradient.completeness import GAP_LIMIT, check_limit, comp
 from saliscope.methods.gradient.refinement import Refinement
 from saliscope.methods.gradient.slopes import line, slopes
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import one_element
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.stream import GRAPH, batch_size
 
@@ -49,6 +50,7 @@ class IntegratedGradients:
         cost="28 forward, K x 24 backward, and more where the tolerance asks for it; or `steps`",
         blind="Whatever looks like the baseline gets nothing, however much it matters. Noisy.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         fixed = self.steps is None or self.steps >= 1

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class Secant:
-    """Gives activations and max pools the slope of their chords; remembers what it could not."""
+    """Gives activations and max pools the slope of their chords; remembers what it could not.
 
-    def __init__(self) -> None:
+    `points` is how many points of a path the batch holds.
+    """
+
+    def __init__(self, points: int) -> None:
+        self.points = points
         self._left: set[str] = set()
 
     def __call__(self, call: Call) -> Tensor | None:
@@ -27,9 +31,14 @@ class Secant:
         from saliscope.model.rewrite import ACTIVATIONS, NORMS, PRODUCTS, carried
 
         alone = len(call.followed) == 1 and call.followed[0] is call.input
+        pooled = call.name.startswith(("max_pool", "adaptive_max_pool"))
+        if (call.name in ACTIVATIONS or pooled) and call.input.shape[:1] != (self.points,):
+            # The next row is no next point: slices or patches of one image stand side by side in the batch.
+            self._left.add("slices or patches in the batch")
+            return None
         if call.name in ACTIVATIONS and alone:
             return carried(call, [call.input], [_chord(call)], lambda g, chord: (g * chord,))
-        if call.name.startswith(("max_pool", "adaptive_max_pool")) and alone and not call.given(6, "return_indices"):
+        if pooled and alone and not call.given(6, "return_indices"):
             return carried(call, [call.input], [call.input], lambda g, seen: (_pool_back(call, g, seen),))
         normed = call.name in NORMS and (call.name != "batch_norm" or bool(call.given(5, "training")))
         if normed or call.name == "rdiv" or (call.name in PRODUCTS and len(call.followed) > 1):

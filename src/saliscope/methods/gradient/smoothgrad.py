@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
+from saliscope.methods.resolution import one_element
 from saliscope.methods.sampling import MEASURES
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class SmoothGrad:
         cost="at most `samples` forward, K x `samples` backward",
         blind="The slope around the image, not at it: the noisy copies may be unlike any image the model has seen.",
     )
+    resolution = one_element
     beside: ClassVar[tuple[str, ...]] = ("error", "variance")
     measures: ClassVar[tuple[str, ...]] = MEASURES
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
+from saliscope.methods.resolution import one_element
 from saliscope.methods.sampling import MEASURES
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SmoothGradSquared:
         cost="at most `samples` forward, K x `samples` backward",
         blind="Whether evidence is for or against. A square makes the strongest elements stand alone.",
     )
+    resolution = one_element
     beside: ClassVar[tuple[str, ...]] = ("error",)
     measures: ClassVar[tuple[str, ...]] = MEASURES
 

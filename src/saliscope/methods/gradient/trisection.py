@@ -95,7 +95,7 @@ class Secants:
         found = []
         for some in chunks(intervals, self.size):
             shares, begins = ends(some)
-            with torch.enable_grad(), Rewriting(Secant()):
+            with torch.enable_grad(), Rewriting(Secant(len(shares))):
                 probe = self.model.probe(line(self.image, self.start, shares), [INPUT])
                 scores = target.scores(probe.output)[begins]
             parts = [(at_least_single(g[INPUT])[begins] * way).sum(dim=1) for g in probe.gradients(scores)]
@@ -115,7 +115,7 @@ def settled(model: Model, target: Target, image: Tensor, start: Tensor, size: in
 
     from saliscope.model.rewrite import Rewriting
 
-    rule = Secant()
+    rule = Secant(2)
     with torch.enable_grad(), Rewriting(rule):
         scores = target.scores(model.probe(torch.stack([start, image]), [INPUT]).output)
     kept = rule.kept(scores)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.gradient.slopes import noisy_maps, noisy_sampling
+from saliscope.methods.resolution import one_element
 from saliscope.methods.sampling import ERROR, MAP, MEASURES, Running, whole
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class VarGrad:
         cost="at most `samples` forward, K x `samples` backward",
         blind="The mean slope: where the gradient is large but steady there is nothing; a linear network has no map.",
     )
+    resolution = one_element
     beside: ClassVar[tuple[str, ...]] = ("error",)
     measures: ClassVar[tuple[str, ...]] = MEASURES
 

@@ -8,10 +8,11 @@ from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single
 from saliscope.methods.perturbation.descent import mask_gradient, over_targets
+from saliscope.methods.resolution import even
 from saliscope.perturb.baseline import Baseline, check_baseline
 from saliscope.perturb.masks import blended
 from saliscope.perturb.window import per_axis
@@ -102,6 +103,13 @@ class ExtremalPerturbation:
         asked = mean.new_full(mean.shape, sum(self.areas) / len(self.areas))
         return {"area_asked": asked, "mask_mean": mean}
 
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the distance between the bells of the mask, for x (1, C, *S)."""
+        return (even(x.shape[2:], self._cells(x.shape[2:])),)
+
+    def _cells(self, shape: Sequence[int]) -> list[int]:
+        return per_axis("cells", self.cells, [max(1, round(n / 7)) for n in shape], shape)
+
     def _of_some(
         self, model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -109,7 +117,7 @@ class ExtremalPerturbation:
         import torch
 
         shape = image.shape[1:]
-        cells = per_axis("cells", self.cells, [max(1, round(n / 7)) for n in shape], shape)
+        cells = self._cells(shape)
         bells = [bell(n, g).to(image) for n, g in zip(shape, cells, strict=True)]
         total, kept = image.new_zeros(len(fall), *shape), []
         for area in self.areas:

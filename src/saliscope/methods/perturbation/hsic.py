@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import even
 from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling, whole
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.masks import blended, repeated
@@ -81,6 +83,13 @@ class HSIC:
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
 
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the cell of the masks, for x (1, C, *S)."""
+        return (even(x.shape[2:], self._cells(x.shape[2:])),)
+
+    def _cells(self, shape: Sequence[int]) -> list[int]:
+        return per_axis("cells", self.cells, [7 if len(shape) == 2 else 5] * len(shape), shape)
+
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "copies")
 
@@ -88,7 +97,7 @@ class HSIC:
         import torch
 
         shape = image.shape[1:]
-        cells = per_axis("cells", self.cells, [7 if len(shape) == 2 else 5] * len(shape), shape)
+        cells = self._cells(shape)
         generator = torch.Generator().manual_seed(self.seed)
         kept = (torch.rand(self.samples, prod(cells), generator=generator) < 0.5).double()
 

@@ -8,10 +8,11 @@ from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
 from saliscope.methods.perturbation.coalitions import Coalitions, solved, solved_error
+from saliscope.methods.resolution import pieces
 from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, check_precision
@@ -90,6 +91,10 @@ class KernelSHAP:
             size = torch.bincount(labels)[labels].to(attribution)
             gaps.append((attribution[n].flatten(1) / size).sum(dim=1) - (scores[0] - scores[1]))
         return {"completeness_gap": torch.stack(gaps)}
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the typical segment of one image x (1, C, *S)."""
+        return (pieces(self._labels(x[0])),)
 
     def _labels(self, image: Tensor) -> Tensor:
         return segmented(image, self.segments, self.partition, self.spacing)

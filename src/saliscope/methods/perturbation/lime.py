@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
 from saliscope.methods.perturbation.coalitions import Coalitions, solved, solved_error
+from saliscope.methods.resolution import pieces
 from saliscope.methods.sampling import ERROR, MAP, MEASURES, Drawn, Sampling
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.precision import Precision, check_precision
@@ -85,13 +86,20 @@ class LIME:
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
 
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the typical segment of one image x (1, C, *S)."""
+        return (pieces(self._labels(x[0])),)
+
+    def _labels(self, image: Tensor) -> Tensor:
+        return segmented(image, self.segments, self.partition, self.spacing)
+
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "copies")
 
     def _of_one(self, model: Model, image: Tensor, without: Tensor, target: Target) -> Drawn:
         import torch
 
-        labels = segmented(image, self.segments, self.partition, self.spacing)
+        labels = self._labels(image)
         coalitions = Coalitions(image, without, labels)
         generator = torch.Generator().manual_seed(self.seed)
         kept = torch.rand(1 + self.samples, coalitions.count, generator=generator) < 0.5

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.perturbation.descent import mask_gradient, over_targets
+from saliscope.methods.resolution import even
 from saliscope.perturb.baseline import Baseline, check_baseline
 from saliscope.perturb.masks import enlarged
 from saliscope.perturb.window import per_axis
@@ -61,12 +63,19 @@ class MeaningfulPerturbation:
         """Return (N, K, *S), between 0 and 1."""
         return over_targets(model, x, target, self.baseline, self.memory_mb, self._of_some)
 
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the cell of the mask, for x (1, C, *S)."""
+        return (even(x.shape[2:], self._cells(x.shape[2:])),)
+
+    def _cells(self, shape: Sequence[int]) -> list[int]:
+        return per_axis("cells", self.cells, [-(-n // 8) for n in shape], shape)
+
     def _of_some(self, model: Model, image: Tensor, without: Tensor, target: Target, fall: Tensor) -> Tensor:
         """Return (k, *S) for the k scores of a target, found together and independently of each other."""
         import torch
 
         shape = image.shape[1:]
-        cells = per_axis("cells", self.cells, [-(-n // 8) for n in shape], shape)
+        cells = self._cells(shape)
         mask = image.new_ones(len(fall), *cells)
         first, second = torch.zeros_like(mask), torch.zeros_like(mask)
         for step in range(1, self.steps + 1):

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 from saliscope.core.errors import MethodError, did_you_mean
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.core.windows import WindowEngine, Windows
 from saliscope.methods.kernel import at_least_single, held
@@ -79,7 +79,7 @@ class Occlusion:
         import torch
 
         shape = x.shape[2:]
-        window = per_axis("window", self.window, [-(-n // 8) for n in shape], shape)
+        window = self._window(shape)
         stride = per_axis("stride", self.stride, [-(-w // 2) for w in window], shape)
         if any(s > w for s, w in zip(stride, window, strict=True)):
             raise MethodError(
@@ -96,6 +96,13 @@ class Occlusion:
             for n, (image, without) in enumerate(zip(x, withouts, strict=True))
         ]
         return torch.stack([spread(d, begins, window, shape) for d in drops])
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the window, for x (1, C, *S): no place is told of by itself."""
+        return (tuple(float(w) for w in self._window(x.shape[2:])),)
+
+    def _window(self, shape: Sequence[int]) -> list[int]:
+        return per_axis("window", self.window, [-(-n // 8) for n in shape], shape)
 
     def _of_one(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, held
 from saliscope.methods.perturbation.weighted import Weighted
@@ -83,6 +83,11 @@ class RISE:
         pairs = enumerate(zip(x.detach(), absent(x.detach(), self.baseline), strict=True))
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the cell of the masks, before they are moved, for x (1, C, *S)."""
+        shape = x.shape[2:]
+        return (tuple(float(-(-n // g)) for n, g in zip(shape, per_axis("cells", self.cells, [], shape), strict=True)),)
 
     def _sampling(self) -> Sampling:
         return Sampling(self.samples, self.tolerance, FIRST, "masks")

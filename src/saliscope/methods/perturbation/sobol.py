@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import held
+from saliscope.methods.resolution import even
 from saliscope.methods.sampling import ERROR, GROUPS, MAP, MEASURES, Drawn, Sampling, jackknife, whole
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 from saliscope.perturb.masks import blended, repeated
@@ -83,6 +85,13 @@ class Sobol:
         several = [self._of_one(model, image, out, held(model, image[None], target, n)) for n, (image, out) in pairs]
         return self._sampling().told(model, several)
 
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the cell of the masks, for x (1, C, *S)."""
+        return (even(x.shape[2:], self._cells(x.shape[2:])),)
+
+    def _cells(self, shape: Sequence[int]) -> list[int]:
+        return per_axis("cells", self.cells, [7 if len(shape) == 2 else 4] * len(shape), shape)
+
     def _sampling(self) -> Sampling:
         return Sampling(self.designs, self.tolerance, FIRST, "designs")
 
@@ -90,7 +99,7 @@ class Sobol:
         import torch
 
         shape = image.shape[1:]
-        cells = per_axis("cells", self.cells, [7 if len(shape) == 2 else 4] * len(shape), shape)
+        cells = self._cells(shape)
         runs = 1 + prod(cells)
         first, second = self._design(prod(cells))
 

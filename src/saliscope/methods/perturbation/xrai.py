@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import Method, Model, Traits
+from saliscope.core.protocols import Method, Model, Sizes, Traits
 from saliscope.core.target import Target
+from saliscope.methods.resolution import pieces
 from saliscope.perturb.segments import Spacing, check_segments, segmented
 
 if TYPE_CHECKING:
@@ -62,9 +63,21 @@ class XRAI:
         inner = torch.stack(several).mean(dim=0)
         found = []
         for image, maps in zip(x.detach(), inner, strict=True):
-            labels = [segmented(image, count, "slic", self.spacing).cpu() for count in self.segments]
+            labels = self._labels(image)
             found.append(torch.stack([gained(one.double().cpu(), labels) for one in maps]))
         return torch.stack(found).to(inner)
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:  # noqa: ARG002 - the contract of a method
+        """Return the typical piece that the regions of all scales cut out, for one image x (1, C, *S)."""
+        import torch
+
+        shared, *others = self._labels(x[0])
+        for labels in others:
+            shared = torch.unique(shared * (int(labels.max()) + 1) + labels, return_inverse=True)[1]
+        return (pieces(shared),)
+
+    def _labels(self, image: Tensor) -> list[Tensor]:
+        return [segmented(image, count, "slic", self.spacing).cpu() for count in self.segments]
 
     def _given(self, method: Method, model: Model, x: Tensor, target: Target) -> Tensor:
         found = method.attribute(model, x, target)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Target
 from saliscope.methods.propagation.rectified import rectified_map
+from saliscope.methods.resolution import one_element
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ class DeconvNet:
         blind="Without max pooling it hardly depends on the image, and elsewhere little on the class or the weights.",
         fails_randomisation=True,
     )
+    resolution = one_element
 
     def attribute(self, model: Model, x: Tensor, target: Target) -> Tensor:
         """Return (N, K, *S), in score per unit of the view; raises MethodError for a network without a ReLU."""

@@ -11,6 +11,7 @@ from saliscope.core.protocols import Model, Traits
 from saliscope.core.target import Indexed, Target
 from saliscope.methods.kernel import at_least_single
 from saliscope.methods.propagation.run import listed, unchanged
+from saliscope.methods.resolution import one_element
 from saliscope.perturb.baseline import Baseline, absent, check_baseline
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class DeepLIFT:
         cost="2 forward (the image and its baseline, apart) and K backward",
         blind="Whatever looks like the baseline gets nothing. Two networks of one function can have two maps.",
     )
+    resolution = one_element
 
     def __post_init__(self) -> None:
         check_baseline(self.baseline)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from saliscope.core.protocols import Model, Traits
+from saliscope.core.protocols import Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.cam.grad_cam import GradCAM
 from saliscope.methods.kernel import kernel_maps
 from saliscope.methods.propagation.guided_backprop import GuidedBackprop
+from saliscope.methods.resolution import one_cell, one_element, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,3 +42,7 @@ class GuidedGradCAM:
         """Return (N, K, *S); raises MethodError for a network without a ReLU."""
         place = kernel_maps(model, x, target, [GradCAM(self.layer, self.relu)])[0]
         return GuidedBackprop().attribute(model, x, target) * model.onto_input(place, x, self.layer)
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return one element, which guided backpropagation shows, and the layer's cell, for x (1, C, *S)."""
+        return together([one_element(self, model, x), one_cell(self, model, x)])

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saliscope.core.errors import MethodError
-from saliscope.core.protocols import INPUT, Model, Traits
+from saliscope.core.protocols import INPUT, Model, Sizes, Traits
 from saliscope.core.target import Target
 from saliscope.methods.kernel import at_least_single, held
 from saliscope.methods.propagation.layer_rules import LayerRules, Pairs, pairs_of
 from saliscope.methods.propagation.ledger import Ledger
 from saliscope.methods.propagation.rules import Rules
 from saliscope.methods.propagation.run import run_with, unchanged
+from saliscope.methods.resolution import layer_cells, one_element
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -109,6 +110,11 @@ class LRP:
         for note in sorted(notes):
             model.note(f"LRP: {note}")
         return torch.stack(maps, dim=1)
+
+    def resolution(self, model: Model, x: Tensor) -> Sizes:
+        """Return one element of x (1, C, *S); of flat shares, which know no element, the cell of the first grid."""
+        first = model.stages(x)[:1] if COMPOSITES[self.composite][2] == "flat" else ()
+        return layer_cells(model, x, first) or one_element(self, model, x)
 
     def diagnose(self, model: Model, x: Tensor, target: Target, attribution: Tensor) -> Mapping[str, Tensor]:
         """Return (N, K): what was absorbed, and by how much map and absorbed miss the score, also as a share.

@@ -142,6 +142,30 @@ class Follower(TorchDispatchMode):
                 used[parent] = max(used[parent], _through(share, mine))
         return used
 
+    def sets(self, used: Sequence[int], groups: Sequence[Sequence[int]]) -> tuple[list[bool], list[bool]]:
+        """Return of each set of values whether it cuts every way, as in `cuts`, and whether one is made of another.
+
+        All sets are followed at once, by one bit of a number for each.
+        """
+        last = len(used) - 1
+        mine: dict[int, int] = {}
+        for bit, group in enumerate(groups):
+            for number in group:
+                mine[number] = mine.get(number, 0) | 1 << bit
+        around, behind, chained = [0] * (last + 1), [0] * (last + 1), 0
+        for value in self.values[: last + 1]:
+            own = mine.get(value.number, 0)
+            if not value.number:
+                around[0] = (1 << len(groups)) - 1
+            for parent, share in value.parents:
+                behind[value.number] |= behind[parent] | mine.get(parent, 0)
+                if used[value.number] == 2 and used[parent] == 2 and _through(share, 2) == 2:
+                    around[value.number] |= around[parent]
+            chained |= behind[value.number] & own
+            around[value.number] &= ~own
+        bits = range(len(groups))
+        return [not around[last] >> b & 1 for b in bits], [bool(chained >> b & 1) for b in bits]
+
     def cuts(self, used: Sequence[int]) -> set[int]:
         """Return the values through which every way leads from the input to the last one by what has a place."""
         last = len(used) - 1

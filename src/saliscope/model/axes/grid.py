@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class Grid:
     present: int
     rolls: tuple[int, ...]
     flips: tuple[int, ...]
+    #: How many cells of each axis lie on the input; others are made of padding.
+    inside: tuple[int, ...]
+    #: Of a layer's runs beside each other: their numbers in the order in which the output stacks them.
+    runs: tuple[int, ...] = ()
 
     @cached_property
     def plain(self) -> bool:
@@ -52,6 +56,14 @@ class Grid:
     def solid(self) -> bool:
         """Return whether entries that lie nowhere stand among the cells."""
         return any(isinstance(part, Joined) for axis in self.axes.axes for part in axis)
+
+    def stacked(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the outputs of the layer's runs as the one output whose grid this is."""
+        return torch.stack([outputs[i] for i in self.runs]) if self.runs else outputs[0]
+
+    def of_each_run(self, t: Tensor) -> list[Tensor]:
+        """Return the outputs of the layer's runs that the one output stacks."""
+        return [t[self.runs.index(i)] for i in range(len(self.runs))] if self.runs else [t]
 
     def laid_out(self, t: Tensor) -> Tensor:
         """Return a layer's output as (N, C, *S')."""
@@ -148,4 +160,8 @@ def grid_of(axes: Axes | None, size: Sequence[int]) -> Grid | None:
     offset = [o + s * (n - 1) if s < 0 else o for o, s, n in zip(axes.offset, strides, sizes, strict=True)]
     offset = [o - (way - n * abs(s)) for o, way, n, s in zip(offset, axes.rolled, rolls, strides, strict=True)]
     cells = Cells(tuple(abs(s) for s in strides), tuple(offset), axes.field)
-    return Grid(axes, tuple(order), tuple(sizes), cells, present, tuple(rolls), tuple(flips)) if present else None
+    if not present:
+        return None
+    # As many cells as steps fit into the input; more are made of padding.
+    inside = tuple(min(n, ceil(w / abs(s) - 1e-6)) for n, w, s in zip(sizes, size, strides, strict=True))
+    return Grid(axes, tuple(order), tuple(sizes), cells, present, tuple(rolls), tuple(flips), inside)

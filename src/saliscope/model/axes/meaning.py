@@ -211,6 +211,7 @@ def reduced(state: Axes, gone: Sequence[Atom], rest: Sequence[Axis]) -> Axes:
     """Return axes `rest` after atoms were summed over: their middle stands for them, unless the rest has them too.
 
     In an attention matrix rows and columns both are tokens; the sum over one of them leaves the other where it is.
+    What steps within the atoms summed over, as the columns within the two halves of an image, has no place after.
     """
     state = state.having(rest)
     left = [atom for atom in state.atoms() if atom.spatial]
@@ -220,4 +221,14 @@ def reduced(state: Axes, gone: Sequence[Atom], rest: Sequence[Axis]) -> Axes:
         assert atom.dim is not None
         way = atom.stride * (atom.size - 1)
         state = state.moved(atom.dim, way / 2, way)
-    return state
+    mixed = {a.dim for a in gone if a.dim is not None and a.spatial and any(_within(b, a) for b in left)}
+    if not mixed:
+        return state
+    axes = [unknown([size_of(x)])[0] if any(a.dim in mixed for a in atoms_of(x)) else x for x in state.axes]
+    return state.having(axes).losing(mixed)
+
+
+def _within(fine: Atom, coarse: Atom) -> bool:
+    """Return whether an atom takes its steps within each step of another."""
+    same = fine.dim == coarse.dim and fine.size > 1 and coarse.size > 1
+    return same and abs(fine.stride) * fine.size <= abs(coarse.stride) + 1e-9

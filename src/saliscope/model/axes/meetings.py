@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from torch import Tensor
 
@@ -40,6 +41,9 @@ def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: 
                 placing[atom.dim] = placing.get(atom.dim, set()) | who
     offset, field = list(known[0][0].offset), list(known[0][0].field)
     rolled, apart = known[0][0].rolled, set[int]()
+    for dim in range(len(offset)):
+        if dim not in placing:
+            offset[dim], field[dim] = _met([(s.offset[dim], s.field[dim]) for s, _ in known])
     # Of each axis of space, what has it says where it lies: a gate that was pooled along it does not.
     for dim, telling in placing.items():
         placed = [known[k][0] for k in sorted(telling)]
@@ -53,6 +57,26 @@ def joined(states: Sequence[Axes | None], shapes: Sequence[Sequence[int]], out: 
     axes = [unknown([n])[0] if any(a.dim in apart for a in atoms_of(x)) else x for x, n in zip(axes, out, strict=True)]
     lost = apart.union(*(s.lost for s, _ in known))
     return Axes(tuple(axes), tuple(offset), tuple(field), rolled).losing(lost)
+
+
+def _met(several: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return centre and width of what meets where no axis steps any more: of all of it, or what lies in all others.
+
+    The sum of several slices lies in their middle; beside a slice, a mean of the whole volume says nothing of place.
+    A slice with its neighbours lies where it is, also where it stands for a neighbour that is missing.
+    """
+    centre, width = several[0]
+    if len({reach for _, reach in several}) == 1:
+        places = [place for place, _ in several]
+        return median(places), width + max(places) - min(places)
+    for other, reach in several[1:]:
+        way = abs(centre - other)
+        if way <= abs(width - reach) / 2 + 1e-6:
+            centre, width = min((centre, width), (other, reach), key=lambda v: v[1])
+            continue
+        low, high = min(centre - width / 2, other - reach / 2), max(centre + width / 2, other + reach / 2)
+        centre, width = (low + high) / 2, high - low
+    return centre, width
 
 
 def _agreed(given: Sequence[tuple[int, Axis]], size: int) -> tuple[Axis, set[int]]:

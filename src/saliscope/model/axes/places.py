@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from saliscope.model.axes.beside import steps_between, with_steps
 from saliscope.model.axes.meaning import (
     BATCH,
     Atom,
@@ -15,6 +16,7 @@ from saliscope.model.axes.meaning import (
     Axis,
     Joined,
     atoms_of,
+    evenly,
     is_free,
     merged,
     reduced,
@@ -75,6 +77,22 @@ def cut(state: Axes, dim: int, start: int, out: int, step: int) -> tuple[Axes, b
         moved = state.moved(outer.dim, outer.stride * first) if outer.dim is not None and outer.spatial else state
         return moved, False
     return _put(state, dim, unknown([out])[0]), False
+
+
+def clamped(state: Axes, dim: int, at: Sequence[int]) -> Axes | None:
+    """Return the axes of neighbours whose first or last stands for those beyond the edge, as slices are taken; or None.
+
+    They lie as those of a padding by repetition do.
+    """
+    axis = state.axes[dim]
+    if len(axis) != 1 or not isinstance(axis[0], Atom) or not axis[0].spatial or len(set(at)) < 2:
+        return None
+    atom = axis[0]
+    assert atom.dim is not None
+    start = at[0] if at[0] > 0 else at[-1] - len(at) + 1
+    if list(at) != [min(max(i, 0), atom.size - 1) for i in range(start, start + len(at))]:
+        return None
+    return _put(state, dim, (replace(atom, size=len(at)),)).moved(atom.dim, atom.stride * start)
 
 
 def _cut_joined(state: Axes, dim: int, part: Joined, start: int, out: int, step: int) -> tuple[Axes, bool]:
@@ -178,6 +196,9 @@ def concatenated(states: Sequence[Axes | None], tensors: Sequence[Tensor], dim: 
     from saliscope.model.axes.meetings import joined
 
     dim %= out.ndim
+    beside = side_by_side(states, dim, new=False)
+    if beside is not None:
+        return beside
     without = [None if s is None else s.having(a if i != dim else () for i, a in enumerate(s.axes)) for s in states]
     shape = [1 if i == dim else n for i, n in enumerate(out.shape)]
     state = joined(without, [[1 if i == dim else n for i, n in enumerate(t.shape)] for t in tensors], shape)
@@ -205,6 +226,20 @@ def concatenated(states: Sequence[Axes | None], tensors: Sequence[Tensor], dim: 
         assert first is not None
         return replace(_put(state, dim, continued), offset=first.offset, field=first.field)
     return _put(state, dim, unknown([out.shape[dim]])[0])
+
+
+def side_by_side(states: Sequence[Axes | None], dim: int, *, new: bool) -> Axes | None:
+    """Return the axes of tensors that lie evenly beside each other, along one of their axes or a new one; or None."""
+    steps = steps_between(states)
+    first = states[0] if states else None
+    if steps is None or first is None:
+        return None
+    axes = list(first.axes)
+    axes[dim : dim + (not new)] = [merged((*steps, *(() if new else axes[dim])))]
+    made = with_steps(first, steps, axes)
+    own = [a for a in made.atoms() if a.dim in {s.dim for s in steps}] if made is not None else []
+    even = all(evenly(a for a in own if a.dim == s.dim) for s in steps)
+    return made if even else None
 
 
 def _between(axis: Axis, before: int, after: int) -> Axis:

@@ -146,6 +146,9 @@ def concatenated(call: Call) -> Result:
 def stacked(call: Call) -> Result:
     """Return the axes of tensors laid beside each other along a new axis."""
     dim = call.integer("dim") % call.out.ndim
+    side_by_side = places.side_by_side(call.states, dim, new=True)
+    if side_by_side is not None:
+        return side_by_side, every(call, "each")
     rest = [n for i, n in enumerate(call.out.shape) if i != dim]
     state = joined(call.states, [t.shape for t in call.tensors], rest)
     if state is None:
@@ -238,10 +241,13 @@ def indexed(call: Call) -> Result:
         dim, given = used[0], listed[used[0]]
     at = [int(v) for v in given.tolist()]
     steps = {b - a for a, b in pairwise(at)} or {1}
-    axes = list(call.first.axes)
-    axes[dim] = unknown([len(at)])[0]
     step = steps.pop() if len(steps) == 1 else 0
     if step == 0:
+        beyond = places.clamped(call.first, dim, at)
+        if beyond is not None:
+            return beyond, every(call, "each")
+        axes = list(call.first.axes)
+        axes[dim] = unknown([len(at)])[0]
         return call.first.having(axes), every(call, "all")
     first, size = at[0], int(call.args[0].shape[dim])
     first = first + size if first < 0 else first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,16 @@ class Transformed:
 
     function: Callable[[Tensor], Tensor]
     ndim: int
+    #: It takes the output of one run.
+    runs: tuple[int, ...] = ()
+
+    def stacked(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return the output of the layer's one run."""
+        return outputs[0]
+
+    def of_each_run(self, t: Tensor) -> list[Tensor]:
+        """Return the output of the layer's one run."""
+        return [t]
 
     def laid_out(self, t: Tensor) -> Tensor:
         """Return a layer's output as (N, C, *S'); raises LayerError for a result with other axes."""

@@ -1,4 +1,4 @@
-"""saporta2022: small findings are where maps fail most; what a cell of the map can show at all."""
+"""saporta2022: small findings are where maps fail most; what a map can show at all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from saliscope.trust import wording
 
 
 def smallest(explanation: Explanation) -> str:
-    """Return how small a thing a map can show, the longest side of its cell, in millimetres where they are known."""
-    cell = max(explanation.geometry.spacing)
+    """Return how small a thing a map can show, along its coarsest axis, in millimetres where they are known."""
+    least = max(explanation.finest)
     if explanation.geometry.unit == "mm":
-        return wording.say("resolution.mm", mm=cell)
-    return wording.say("resolution.elements", elements=cell / max(explanation.seen.spacing))
+        return wording.say("resolution.mm", mm=least)
+    count = round(least / max(explanation.seen.spacing))
+    return wording.say("resolution.elements", elements=f"{count} element{'' if count == 1 else 's'}")
