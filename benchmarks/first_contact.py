@@ -8,7 +8,6 @@ Run: python benchmarks/first_contact.py [--write], which writes FIRST_CONTACT.md
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -18,50 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import QUICK, Row, fresh, interleaved, peak_status, relative, row
+from first_contact_ct import CHILDREN, CT, LABELS, Silent, ct, densenet, frozen, last_convolution, small, weighed
+from measure import QUICK, Row, fresh, interleaved, relative, row
 from PIL import Image
 from torch import Tensor, nn
 
 import saliscope
-from saliscope.core.target import OutputKind
 from saliscope.model.intensity import Scale
 from saliscope.model.network import Network
-from saliscope.model.steps import Affine, Resize
 from saliscope.model.view import Viewing
 from saliscope.study.explain import versions
 
 #: A CT goes so many times through a fresh process of each competitor.
 RUNS = 1
-CT = (40, 128, 128) if QUICK else (300, 512, 512)
-LABELS = tuple(f"finding {i}" for i in range(14))
-
-
-class Silent:
-    """Watches a run and says only what failed."""
-
-    def cases(self, total: int) -> None: ...
-    def warned(self, what: str) -> None: ...
-    def step(self, case: str, what: str) -> None: ...
-    def done(self, case: str, what: str) -> None: ...
-    def failed(self, what: str, why: str) -> None:
-        raise RuntimeError(f"{what}: {why}")
-
-
-def small() -> nn.Module:
-    """Return a network as newcomers build them: three convolutions and a linear layer."""
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for i, o in ((1, 16), (16, 32), (32, 64)):
-        layers += [nn.Conv2d(i, o, 3, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
-
-
-def densenet(dims: int = 2, labels: int = 14) -> nn.Module:
-    """Return MONAI's DenseNet-121 with random weights."""
-    from monai.networks.nets import DenseNet121
-
-    torch.manual_seed(0)
-    return DenseNet121(spatial_dims=dims, in_channels=1, out_channels=labels).eval()
 
 
 def picture(path: Path, size: int = 256) -> Path:
@@ -71,34 +39,6 @@ def picture(path: Path, size: int = 256) -> Path:
     grey = 90 + 60 * np.sin(9 * x) * np.cos(7 * y) + 60 * np.exp(-((x - 0.4) ** 2 + (y - 0.5) ** 2) * 40)
     Image.fromarray(np.clip(grey + 12 * rng.standard_normal(grey.shape), 0, 255).astype(np.uint8)).save(path)
     return path
-
-
-def last_convolution(net: nn.Module) -> nn.Module:
-    """Return the last layer of convolutions."""
-    return [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
-
-
-def weighed(net: nn.Module, layer: nn.Module, x: Tensor, index: int = 1) -> Tensor:
-    """Return Grad-CAM's map (N, *S') by hand: the forward run keeps a graph from the layer on."""
-    kept: list[Tensor] = []
-
-    def keep(_module: nn.Module, _given: Any, output: Tensor) -> Tensor:
-        kept.append(output.detach().requires_grad_())
-        return kept[0].clone()
-
-    handle = layer.register_forward_hook(keep)
-    try:
-        score = net(x)[:, index].sum()
-    finally:
-        handle.remove()
-    (gradient,) = torch.autograd.grad(score, kept[0])
-    axes = tuple(range(2, gradient.ndim))
-    return (gradient.mean(axes, keepdim=True) * kept[0]).sum(1).relu().detach()
-
-
-def frozen(net: nn.Module) -> nn.Module:
-    """Return the network without gradients of its weights."""
-    return net.requires_grad_(requires_grad=False)
 
 
 def compared(what: str, ours: Callable[[], object], peer: Callable[[], object], goal: float | None, **more: Any) -> Row:
@@ -177,7 +117,8 @@ def volumes(folder: Path) -> list[Row]:
     """Return the rows of a CT from file to page, each competitor in a process of its own."""
     path = folder / "ct.nii.gz"
     ct(path)
-    told = {who: [fresh(__file__, "--child", who, str(path)) for _ in range(1 if QUICK else RUNS)] for who in CHILDREN}
+    child = str(Path(__file__).with_name("first_contact_ct.py"))
+    told = {who: [fresh(child, who, str(path)) for _ in range(1 if QUICK else RUNS)] for who in CHILDREN}
     seconds = {who: min(t["seconds"] for t in runs) for who, runs in told.items()}
     memory = {who: max(t["mib"] for t in runs) for who, runs in told.items()}
     size = " x ".join(map(str, CT[::-1]))
@@ -197,82 +138,6 @@ def volumes(folder: Path) -> list[Row]:
             note=f"{seconds['labels']:.0f} s",
         ),
     ]  # fmt: skip
-
-
-def ct(path: Path) -> None:
-    """Write a volume of Hounsfield units with a body, organs and noise."""
-    import nibabel as nib
-
-    rng = np.random.default_rng(0)
-    _, y, x = np.ogrid[: CT[0], : CT[1], : CT[2]]
-    volume = np.full(CT, -1000, np.int16)
-    inside = ((x / CT[2] - 0.5) / 0.42) ** 2 + ((y / CT[1] - 0.5) / 0.32) ** 2 < 1
-    volume[np.broadcast_to(inside, CT)] = 40
-    for plane in volume:
-        plane += rng.normal(0, 15, plane.shape).astype(np.int16)
-    nib.save(nib.Nifti1Image(volume.T, np.diag([-0.8, -0.8, 1.5, 1])), path)
-
-
-def tiny_ct(path: Path) -> Path:
-    """Write a volume of 32 elements a side, for what is loaded and imported at the first one only."""
-    import nibabel as nib
-
-    values = np.random.default_rng(0).normal(0, 99, (32, 32, 32)).astype(np.int16)
-    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
-    return path
-
-
-def child_ours(path: Path, targets: tuple[str, ...] = ("finding 1",)) -> None:
-    """Explain the CT as the command line does."""
-    from saliscope.study.plan import Plan
-    from saliscope.study.run import run
-
-    kind: OutputKind = "multi-label"
-    viewing = Viewing((Affine(-1000.0, 1000.0, 0.0, 1.0), Resize((96, 96, 96))))
-    network = Network(frozen(densenet(3)), LABELS, kind, "dense", viewing)
-    warm = Network(nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval(), ("a", "b"))
-    tiny = tiny_ct(path.parent / f"tiny-{len(targets)}.nii.gz")
-    run([tiny], Plan("warm"), path.parent / "warm", watch=Silent(), network=warm, overwrite=True)
-    yield_start()
-    run([path], Plan("dense", targets=targets), path.parent / "out", watch=Silent(), network=network, overwrite=True)
-
-
-def child_peer(path: Path) -> None:
-    """Do by hand what must be done at least."""
-    import nibabel as nib
-
-    net = frozen(densenet(3))
-    nib.save(nib.load(tiny_ct(path.parent / "tiny.nii.gz")), path.parent / "warm.nii.gz")
-    Image.new("RGB", (8, 8)).save(path.parent / "warm.png")
-    yield_start()
-    image = nib.load(path)
-    values = np.ascontiguousarray(np.asarray(image.dataobj, np.float32).T)
-    x = torch.nn.functional.interpolate(torch.from_numpy((values + 1000) / 2000)[None, None], (96, 96, 96), mode="area")
-    coarse = weighed(net, last_convolution(net), x)[None]
-    heat = torch.nn.functional.interpolate(coarse, CT, mode="trilinear")[0, 0].numpy()
-    nib.save(nib.Nifti1Image(heat.T, image.affine), path.parent / "by_hand.nii.gz")
-    top = float(heat.max()) or 1.0
-    for axis in range(3):
-        grey = np.clip((values.take(CT[axis] // 2, axis) + 160) / 400, 0, 1)
-        red = np.clip(heat.take(CT[axis] // 2, axis) / top, 0, 1)
-        rgb = np.stack([np.maximum(grey, red), grey, grey], -1)
-        Image.fromarray((rgb * 255).astype(np.uint8)).save(path.parent / f"by_hand_{axis}.png")
-
-
-_start = 0.0
-
-
-def yield_start() -> None:
-    """Begin to count: what came before were imports and weights."""
-    global _start
-    _start = time.process_time()
-
-
-CHILDREN: dict[str, Callable[[Path], None]] = {
-    "peer": child_peer,
-    "ours": child_ours,
-    "labels": lambda path: child_ours(path, LABELS),
-}
 
 
 def gradients() -> list[Row]:
@@ -328,10 +193,6 @@ def rows() -> list[Row]:
 def main(words: list[str]) -> None:
     """Print the rows, or be the process of one competitor."""
     torch.set_num_threads(1)
-    if words[:1] == ["--child"]:
-        CHILDREN[words[1]](Path(words[2]))
-        print(json.dumps({"seconds": time.process_time() - _start, "mib": peak_status()}))
-        return
     from run import FILES, judged, machine, markdown
 
     start = time.monotonic()

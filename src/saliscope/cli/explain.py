@@ -13,7 +13,7 @@ from saliscope.core.errors import WriteError
 
 if TYPE_CHECKING:
     from saliscope.study.dicom import DicomPlan
-    from saliscope.study.run import Examiner
+    from saliscope.study.run import Examiner, Outcome
 
 Inputs = Annotated[
     list[str], typer.Argument(help="Files, folders, zips, globs, or @list.txt: DICOM, NIfTI, PNG, JPEG, TIFF.")
@@ -99,7 +99,7 @@ def explain(
     Exit code 0: all done. 2: nothing could be done. 3: some failed, see failures.csv.
     """
     from saliscope.cli.progress import Progress
-    from saliscope.study.case import TABLE, write_of
+    from saliscope.study.case import write_of
     from saliscope.study.plan import Plan, limits_of, options_of
     from saliscope.study.run import run
 
@@ -117,6 +117,15 @@ def explain(
             dicom=objects,
             write=write_of(write),
         )
+    _tell(outcome, json=json)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _tell(outcome: Outcome, *, json: bool) -> None:
+    """Say what came of a run, and what to open."""
+    from saliscope.study.case import TABLE
+
     if json:
         as_json(outcome.described())
     else:
@@ -124,8 +133,6 @@ def explain(
             line(f"{case.name}: {'; '.join((*case.states, case.sentence, *case.dicom))}")
         open_this = outcome.page or (outcome.out / TABLE if outcome.cases else None)
         line(f"{outcome.sentence()} Open {open_this}" if open_this else outcome.sentence())
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
 
 
 def dicom_plan(words: str, *, pseudonymise: bool, quiet: bool) -> DicomPlan | None:

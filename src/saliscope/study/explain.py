@@ -93,10 +93,8 @@ def explained(
     notes = _notes(network, question.output, (*question.notes, *remarks))
     # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
-    explanations = []
-    # What is the same for all maps is told once: a digest of the weights costs as much as a small network's run.
-    common = _common(network)
-    fields = {a.name: described(a.method) for a in all_asked}
+    explanations: list[Explanation] = []
+    common = _common(network, all_asked)
     for n, case in enumerate(cases):
         view, shown = case.view.geometry, case.presenter(case.image, case.view)
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
@@ -105,15 +103,11 @@ def explained(
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(view, a, placing, values[MAP].shape)
-                said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
-                provenance = replace(
-                    common, image=case.image.digest, method=a.name, fields=fields[a.name], target=label, layer=a.layer,
-                    layer_reason=a.reason, diagnostics=one.at(n, k), notes=said_of_it,
-                )  # fmt: skip
+                told = replace(common[a.name], image=case.image.digest, target=label)
+                told = replace(told, diagnostics=one.at(n, k), notes=(*notes, *_reservation(a), *stretched, *one.notes))
                 own, sizes = values.pop(MAP), _sizes(one.resolution[n], view, grid)
-                explanations.append(
-                    Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
-                )
+                made = Explanation(own, grid, view, label, prediction, a.method.traits, told, values, shown, sizes)
+                explanations.append(made)
     return explanations
 
 
@@ -220,18 +214,23 @@ def _sizes(stated: Sizes, view: Geometry, grid: Geometry) -> Sizes:
     return tuple(dict.fromkeys(found))
 
 
-def _common(network: Network) -> Provenance:
-    """Return what the provenance of all maps of a network has in common."""
+def _common(network: Network, all_asked: Sequence[Asking]) -> dict[str, Provenance]:
+    """Return what all maps of a method have in common; a digest of weights costs as much as a small network's run."""
+    weights = network.weights_digest()
+    return {a.name: _of_method(network, a, weights) for a in all_asked}
+
+
+def _of_method(network: Network, a: Asking, weights: str) -> Provenance:
     return Provenance(
         image="",
-        weights=network.weights_digest(),
+        weights=weights,
         view=network.viewing.digest,
         model=network.name,
-        method="",
-        fields={},
+        method=a.name,
+        fields=described(a.method),
         target="",
-        layer=None,
-        layer_reason=None,
+        layer=a.layer,
+        layer_reason=a.reason,
         versions=versions(),
         device=str(network.device),
         warning=network.warning,

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from saliscope.core.errors import InputError, ModelError, SaliscopeError, printable
 from saliscope.core.explanation import Explanation
+from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
 from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
 from saliscope.read.naming import case_key, keyed
 from saliscope.study.case import WRITES, CaseRecord, Write, asked_too
-from saliscope.study.dicom import DicomPlan, objects_in
+from saliscope.study.dicom import DicomCase, DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
 from saliscope.study.present import Showing, cards_in
@@ -223,35 +224,12 @@ def _one(
         source_key = keyed("source", str([str(i.where.absolute()) for i in source.items[:1]]), case_key())
         name = store.place(source.name, source_key, image.digest)
         image, place = (image if name == source.name else replace(image, name=name)), store.case(name)
-        earlier = CaseRecord.read(place)
-        if earlier is not None and earlier.image != image.digest:
-            earlier = None
-        wanted = max(write, earlier.write if earlier else write, key=WRITES.index)
-        # Of what only a table was written there is no map to go on with.
-        complete = earlier is not None and (earlier.write == wanted or earlier.write != "table")
-        before = earlier if complete and earlier is not None else CaseRecord(image.digest)
-        missing = before.missing(methods, plan.targets)
-        kept = earlier is not None and not missing and earlier.write == wanted
-        if not kept:
-            case = Case(image, network.viewing(image), Showing)
-            found: list[Explanation] = []
-            cards: list[Mapping[str, Any]] = []
-            for targets, asked in missing.items():
-                own = explained([case], network, asked, list(targets), say)
-                found += own
-                cards += examiner.cards(case, network, asked, own, targets, say) if examiner else ()
-            say("writing")
-            words = asked_too(before.asked, methods, plan.targets)
-            earlier = Showing(image, case.view).write_case(
-                found, place, overwrite=True, cards=cards, dicom=opened, write=wanted, earlier=earlier, asked=words,
-                source=source_key,
-            )  # fmt: skip
-        assert earlier is not None
-        folders = earlier.folders
+        written, kept = _grown(image, place, source_key, network, methods, plan, write, examiner, opened, say)
+        folders = written.folders
         told = cards_in(place, folders) if examiner else ()
         states = tuple(dict.fromkeys(str(card["state_name"]) for card in told))
         objects = objects_in(place, folders) if dicom else ()
-        done = Finished(name, source.kind, image.digest, earlier.sentence, folders, kept, states, objects)
+        done = Finished(name, source.kind, image.digest, written.sentence, folders, kept, states, objects)
     except SaliscopeError as error:
         _note_failure(so_far, watch, str(source.paths[0]), error)
     except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others
@@ -263,6 +241,46 @@ def _one(
     else:
         so_far.cases.append(done)
         watch.done(done.name, "complete before" if done.kept else "; ".join((*done.states, done.sentence)))
+
+
+def _grown(
+    image: MedicalImage,
+    place: Path,
+    source: str,
+    network: Network,
+    methods: Mapping[str, Method],
+    plan: Plan,
+    write: Write,
+    examiner: Examiner | None,
+    dicom: DicomCase | None,
+    say: Callable[[str], None],
+) -> tuple[CaseRecord, bool]:
+    """Return what the folder of a case says once it holds all that is asked, and whether it held that before."""
+    earlier = CaseRecord.read(place)
+    if earlier is not None and earlier.image != image.digest:
+        earlier = None
+    wanted = max(write, earlier.write if earlier else write, key=WRITES.index)
+    # Of what only a table was written there is no map to go on with.
+    complete = earlier is not None and (earlier.write == wanted or earlier.write != "table")
+    before = earlier if complete and earlier is not None else CaseRecord(image.digest)
+    missing = before.missing(methods, plan.targets)
+    if earlier is not None and not missing and earlier.write == wanted:
+        return earlier, True
+    case = Case(image, network.viewing(image), Showing)
+    found: list[Explanation] = []
+    cards: list[Mapping[str, Any]] = []
+    for targets, asked in missing.items():
+        own = explained([case], network, asked, list(targets), say)
+        found += own
+        cards += examiner.cards(case, network, asked, own, targets, say) if examiner else ()
+    say("writing")
+    words = asked_too(before.asked, methods, plan.targets)
+    showing = Showing(image, case.view)
+    record = showing.write_case(
+        found, place, overwrite=True, cards=cards, dicom=dicom, write=wanted, earlier=earlier, asked=words,
+        source=source,
+    )  # fmt: skip
+    return record, False
 
 
 def _note_failure(so_far: _Progress, watch: Watch, source: str, error: SaliscopeError) -> None:
