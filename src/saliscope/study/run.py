@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +21,7 @@ from saliscope.study.dicom import DicomCase, DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
 from saliscope.study.present import Showing, cards_in
-from saliscope.study.store import Store, folder_of
+from saliscope.study.store import Store, folder_of, identity_of
 
 
 class Watch(Protocol):
@@ -190,13 +188,6 @@ def run(
     states = {store.case(c.name).name: c.states for c in so_far.cases}
     page = store.index(states, network.name) if so_far.cases else None
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
-
-
-def identity_of(network: Network, beside: Mapping[str, Any]) -> str:
-    """Return what all maps of one folder have in common: the network, its view, and what is made beside each map."""
-    how = (network.labels, network.kind, network.thresholds, network.output)
-    words = [network.weights_digest(), network.viewing.digest, how, dict(beside)]
-    return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from saliscope.core.errors import WriteError
+from saliscope.model.network import Network
 from saliscope.study.case import FILE, TABLE, CaseRecord, table_bytes
 
 SCHEMA = "1.0"
@@ -133,6 +135,13 @@ class Store:
 
         about = {"schema_version": SCHEMA, "identity": self.identity, "plans": self.plans if plans is None else plans}
         write_file(self.out / RECORD, json_bytes({**about, **record}))
+
+
+def identity_of(network: Network, beside: Mapping[str, Any]) -> str:
+    """Return what all maps of one folder have in common: the network, its view, and what is made beside each map."""
+    how = (network.labels, network.kind, network.thresholds, network.output)
+    words = [network.weights_digest(), network.viewing.digest, how, dict(beside)]
+    return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def folder_of(out: Path, case: str) -> Path:
