@@ -8,7 +8,8 @@ from pathlib import Path
 
 from saliscope.study.drawing import write_ultrasound, write_volume
 from saliscope.study.plan import Plan
-from saliscope.study.run import Outcome, Watch, run
+from saliscope.study.run import Outcome, run
+from saliscope.study.watch import Watch
 
 
 @dataclass(frozen=True)

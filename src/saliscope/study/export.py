@@ -14,8 +14,9 @@ from saliscope.core.explanation import Explanation
 from saliscope.read import Limits, Source, discover
 from saliscope.study.dicom import DicomPlan
 from saliscope.study.present import folder_names
-from saliscope.study.run import Failed, Watch
+from saliscope.study.run import Failed
 from saliscope.study.stored import Stored, stored
+from saliscope.study.watch import Watch
 
 
 @dataclass(frozen=True)

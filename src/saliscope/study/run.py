@@ -22,25 +22,7 @@ from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
 from saliscope.study.present import Showing, cards_in
 from saliscope.study.store import Store, folder_of, identity_of
-
-
-class Watch(Protocol):
-    """Who is told how a run goes."""
-
-    def cases(self, total: int) -> None:
-        """Take note of how many cases there are."""
-
-    def warned(self, what: str) -> None:
-        """Take note of what whoever uses the network must know."""
-
-    def step(self, case: str, what: str) -> None:
-        """Take note of what is being done for a case."""
-
-    def done(self, case: str, what: str) -> None:
-        """Take note of a complete case."""
-
-    def failed(self, what: str, why: str) -> None:
-        """Take note of what could not be done, and why."""
+from saliscope.study.watch import Watch
 
 
 class Examiner(Protocol):
