@@ -109,6 +109,11 @@ def peak_added(run: Run) -> float:
     return (_status("VmHWM") - start) / 1024
 
 
+def peak_status() -> float:
+    """Return MiB of resident memory of this process at its peak."""
+    return _status("VmHWM") / 1024
+
+
 def _status(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key + ":"):

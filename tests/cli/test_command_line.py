@@ -40,8 +40,8 @@ def test_one_image_becomes_a_folder(picture: Path, tmp_path: Path, capsys: pytes
     said = capsys.readouterr()
     assert "Open" in said.out
     assert "[1/1] one" in said.err
-    assert {p.name for p in out.iterdir()} == {"run.json", "index.html", "one"}
-    assert {p.name for p in (out / "one").iterdir()} == {"page.html", "thumbnail.png", "spot.grad-cam"}
+    assert {p.name for p in out.iterdir()} == {"run.json", "maps.csv", "index.html", "one"}
+    assert {p.name for p in (out / "one").iterdir()} == {"page.html", "thumbnail.png", "case.json", "spot.grad-cam"}
     inside = {p.name for p in (out / "one" / "spot.grad-cam").iterdir()}
     assert inside == {"overlay.png", "map.nii.gz", "map_native.nii.gz", "explanation.json"}
     record = json.loads((out / "run.json").read_text())
@@ -53,7 +53,7 @@ def test_the_same_run_twice_gives_the_same_bytes(picture: Path, tmp_path: Path) 
     words = ("explain", picture, "-m", "spot-finder", "-t", "all", "--method", "grad-cam,smoothgrad", "-q", "-o")
     assert run(*words, tmp_path / "a") == run(*words, tmp_path / "b") == 0
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert len(files) == 4 * 4 + 2 + 2 * 3  # SmoothGrad has its variance and its error beside it
+    assert len(files) == 4 * 4 + 3 + 3 + 2 * 2  # SmoothGrad has its variance and its error beside it
     for file in files:
         one, two = ((tmp_path / x / file).read_bytes() for x in "ab")
         if file.name == "run.json":
@@ -114,7 +114,7 @@ def test_a_missing_file_and_an_empty_folder(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_was_cut_off_goes_on_and_another_plan_is_refused(
+def test_a_run_that_was_cut_off_goes_on_and_grows(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -125,8 +125,9 @@ def test_a_run_that_was_cut_off_goes_on_and_another_plan_is_refused(
     assert run(*words) == 0
     assert "2 explained, 1 of them before" in capsys.readouterr().out
     assert (out / "one" / "page.html").stat().st_mtime_ns == before
-    assert run(*words, "--method", "gradient") == 2
-    assert "another plan" in capsys.readouterr().err
+    assert run(*words, "--method", "gradient", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["cases"]
+    assert [c["explanations"] for c in told] == [["spot.grad-cam", "spot.gradient"]] * 2
     assert run(*words, "--method", "gradient", "--overwrite", "--json") == 0
     assert json.loads(capsys.readouterr().out)["cases"][0]["explanations"] == ["spot.gradient"]
 

@@ -74,7 +74,7 @@ def test_a_run_with_other_objects_is_another_run(
 ) -> None:
     words = ("explain", ultrasound, "-m", "spot-finder", "-o", explained, "-q")
     assert run(*words, "--dicom", "pacs-basic") == 2
-    assert "another plan" in capsys.readouterr().err
+    assert "another network, weights or view" in capsys.readouterr().err
     assert run(*words, "--dicom", "pacs-basic+archive+pdf") == 0
     assert "1 of them before" in capsys.readouterr().out
 

@@ -3,10 +3,12 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO
 
 import numpy as np
 import pytest
 from made import CAM, a_volume, an_explanation, an_image, bump
+from PIL import Image
 
 from saliscope.core.geometry import Geometry
 from saliscope.figures import CaseLink, index_page, interpret, page, thumbnail
@@ -150,9 +152,35 @@ def test_many_labels_are_cut_to_those_that_matter(image):
     assert "980 more labels" in html
 
 
-def test_the_index_links_to_its_cases(image):
+@pytest.mark.parametrize(("rows", "columns"), [(256, 256), (60, 80), (1024, 700), (12, 500), (321, 100)])
+def test_a_thumbnail_is_small_whatever_the_image(rows, columns):
+    image = an_image(Geometry.of_picture((rows, columns)))
+    small = Image.open(BytesIO(thumbnail(image, interpret(an_explanation(image, bump((6, 8), (1, 1))), image))))
+    assert max(small.size) <= 320
+    assert max(small.size) >= min(160, max(rows, columns))
+
+
+def test_the_index_of_many_cases_is_small():
+    links = [CaseLink(f"case-{i}", f"case-{i}/page.html", f"case-{i}/thumbnail.png", ("a" * 80,)) for i in range(200)]
+    html = index_page(links, "A run")
+    assert len(html.encode()) < 100_000
+    assert "base64" not in html
+    assert parsed(html).addresses[:2] == ["case-0/page.html", "case-0/thumbnail.png"]
+
+
+def test_every_template_is_compiled_once(image, monkeypatch):
+    from jinja2 import Environment
+
     reading = interpret(an_explanation(image, bump((6, 8), (1, 1))), image)
-    html = index_page([CaseLink("case-1", "case-1/page.html", thumbnail(image, reading), ("malignant 0.83",))], "A run")
+    page(image, [reading])
+    compiled = []
+    monkeypatch.setattr(Environment, "compile", lambda *given, **_: compiled.append(given))
+    page(image, [reading])
+    assert not compiled
+
+
+def test_the_index_links_to_its_cases(image):
+    html = index_page([CaseLink("case-1", "case-1/page.html", "case-1/thumbnail.png", ("malignant 0.83",))], "A run")
     assert parsed(html).addresses[0] == "case-1/page.html"
     assert "malignant 0.83" in html
     assert "Research use" in html

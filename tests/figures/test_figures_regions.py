@@ -7,7 +7,8 @@ from made import a_volume, an_explanation, an_image, bump
 from saliscope.core.geometry import Geometry
 from saliscope.figures.anatomy import place_of
 from saliscope.figures.reading import interpret
-from saliscope.figures.regions import focus_of, level_holding
+from saliscope.figures.regions import focus_of
+from saliscope.figures.totals import level_holding
 
 
 def every(shape):

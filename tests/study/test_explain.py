@@ -233,12 +233,23 @@ def test_long_methods_say_how_far_they_are() -> None:
     assert len([s for s in said if s.startswith("occlusion, ")]) > 1
 
 
+def test_the_weights_are_digested_once_for_all_images_and_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Network] = []
+    real = Network.weights_digest
+    monkeypatch.setattr(Network, "weights_digest", lambda self: asked.append(self) or real(self))
+    found = saliscope.explain(torch.cat([noise()] * 3), Net(), ["grad-cam", "gradient"], [0, 1])
+    assert len({e.provenance.weights for e in found}) == 1
+    assert len(asked) == 1
+
+
 def test_a_graph_that_does_not_fit_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     from saliscope.study import memory
 
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 3000)
     # Per image: 2 x 4 x 8 x 8 of the stem's first two, in place its third, 3 x 6 x 4 x 4, 14: half of about 5 kB.
     assert isinstance(saliscope.explain(noise(), Net(), method="gradient", target=0), Explanation)
+    with pytest.raises(MethodError, match="on 2 views of"):  # what fits for one image does not for two
+        saliscope.explain(torch.cat([noise(), noise()]), Net(), method="gradient", target=0)
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 1000)
     for method in ("gradient", "smoothgrad", "integrated-gradients"):
         with pytest.raises(MethodError, match=r"at most the 0 GiB"):

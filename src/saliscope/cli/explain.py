@@ -13,7 +13,7 @@ from saliscope.core.errors import WriteError
 
 if TYPE_CHECKING:
     from saliscope.study.dicom import DicomPlan
-    from saliscope.study.run import Examiner
+    from saliscope.study.run import Examiner, Outcome
 
 Inputs = Annotated[
     list[str], typer.Argument(help="Files, folders, zips, globs, or @list.txt: DICOM, NIfTI, PNG, JPEG, TIFF.")
@@ -34,7 +34,7 @@ Targets = Annotated[
     ),
 ]
 Layer = Annotated[str, typer.Option("--layer", help="A dotted layer name for the CAM methods, or 'auto'.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; a run that was cut off goes on.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write; that of an earlier run grows.")]
 Options = Annotated[
     list[str], typer.Option("--option", help="METHOD.FIELD=VALUE, such as smoothgrad.samples=50; repeatable.")
 ]
@@ -60,6 +60,14 @@ Dicom = Annotated[
 Pseudonyms = Annotated[
     bool, typer.Option("--pseudonymise", help="Let the DICOM objects bear pseudonyms in place of the patient's names.")
 ]
+Written = Annotated[
+    str,
+    typer.Option(
+        "--write",
+        metavar="table|maps|pages",
+        help="How much: one row for each map (maps.csv); its record and NIfTI files too; its pictures and pages too.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only failures.")]
 
 
@@ -80,14 +88,18 @@ def explain(
     tier: Tiers = "quick",
     dicom: Dicom = "",
     pseudonymise: Pseudonyms = False,
+    write: Written = "pages",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain images: a page, an overlay, the map on the image's own grid, and a record, for each case.
 
+    The folder of an earlier run of the same network grows: what is missing of the methods, targets and images is added.
+
     Exit code 0: all done. 2: nothing could be done. 3: some failed, see failures.csv.
     """
     from saliscope.cli.progress import Progress
+    from saliscope.study.case import write_of
     from saliscope.study.plan import Plan, limits_of, options_of
     from saliscope.study.run import run
 
@@ -103,15 +115,24 @@ def explain(
             watch=progress,
             examiner=_examiner(card, tier) if check or card else None,
             dicom=objects,
+            write=write_of(write),
         )
+    _tell(outcome, json=json)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _tell(outcome: Outcome, *, json: bool) -> None:
+    """Say what came of a run, and what to open."""
+    from saliscope.study.case import TABLE
+
     if json:
         as_json(outcome.described())
     else:
         for case in outcome.cases:
             line(f"{case.name}: {'; '.join((*case.states, case.sentence, *case.dicom))}")
-        line(f"{outcome.sentence()} Open {outcome.page}" if outcome.page else outcome.sentence())
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+        open_this = outcome.page or (outcome.out / TABLE if outcome.cases else None)
+        line(f"{outcome.sentence()} Open {open_this}" if open_this else outcome.sentence())
 
 
 def dicom_plan(words: str, *, pseudonymise: bool, quiet: bool) -> DicomPlan | None:

@@ -173,7 +173,7 @@ class Explanation:
 
             >>> saved = e.save(folder / "malignant")
             >>> sorted(path.name for path in saved.iterdir())
-            ['class-1.grad-cam', 'page.html', 'thumbnail.png']
+            ['case.json', 'class-1.grad-cam', 'page.html', 'thumbnail.png']
         """
         return self._presenter().save([self], Path(folder))
 

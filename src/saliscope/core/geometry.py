@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
@@ -139,19 +140,7 @@ class Geometry:
 
         Raises GeometryError when the grids differ in axes, unit or frame, or, in 2D, do not share a plane.
         """
-        if (self.ndim, self.unit, self.frame) != (other.ndim, other.unit, other.frame):
-            raise GeometryError(
-                f"grids of {self.ndim}D {self.unit} {self.frame} and {other.ndim}D {other.unit} {other.frame}",
-                expected="two grids of one image",
-                do="Put a map only on the image that it was made from.",
-            )
-        corners = np.stack([(np.array(self.shape) - 1.0) * 0, *np.diag(np.array(self.shape) - 0.0)])
-        world = self.to_world(corners)
-        back = other.to_world(other.to_index(world))
-        if np.abs(world - back).max() > 0.01 * min(self.spacing):
-            raise GeometryError("two pictures in different planes", expected="one plane", do="Compare like with like.")
-        matrix = np.linalg.pinv(other._matrix()) @ self._matrix()
-        return matrix, other.to_index(self.origin)
+        return _index_map(self, other)
 
     def on_grid(self, shape: Sequence[int]) -> Geometry:
         """Return a grid over the same extent, edge to edge, with another number of elements."""
@@ -189,6 +178,27 @@ class Geometry:
     def _matrix(self) -> Floats:
         matrix: Floats = (np.array(self.direction) * np.array(self.spacing)[:, None]).T
         return matrix
+
+
+@lru_cache(maxsize=256)
+def _index_map(grid: Geometry, other: Geometry) -> tuple[Floats, Floats]:
+    """Return the map between two grids: placing, reading and drawing one map ask for the same ones again."""
+    if (grid.ndim, grid.unit, grid.frame) != (other.ndim, other.unit, other.frame):
+        raise GeometryError(
+            f"grids of {grid.ndim}D {grid.unit} {grid.frame} and {other.ndim}D {other.unit} {other.frame}",
+            expected="two grids of one image",
+            do="Put a map only on the image that it was made from.",
+        )
+    corners = np.stack([(np.array(grid.shape) - 1.0) * 0, *np.diag(np.array(grid.shape) - 0.0)])
+    world = grid.to_world(corners)
+    back = other.to_world(other.to_index(world))
+    if np.abs(world - back).max() > 0.01 * min(grid.spacing):
+        raise GeometryError("two pictures in different planes", expected="one plane", do="Compare like with like.")
+    matrix = np.linalg.pinv(other.affine[:3, :-1]) @ grid.affine[:3, :-1]
+    offset = other.to_index(grid.origin)
+    matrix.setflags(write=False)
+    offset.setflags(write=False)
+    return matrix, offset
 
 
 def _vector(v: npt.ArrayLike) -> Vector:

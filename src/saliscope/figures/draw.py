@@ -35,9 +35,12 @@ def blended(pane: Pane, palette: Palette) -> Image.Image:
     """Return the pane's image under its heat."""
     from PIL import Image
 
-    a = alpha(pane.heat, palette)[..., None]
-    mixed = pane.base * (1 - a) + colours(pane.heat, palette) * a
-    return Image.fromarray(np.clip(np.round(mixed), 0, 255).astype(np.uint8))
+    a = alpha(pane.heat, palette)
+    shown = a > 0
+    a, picture = a[shown][:, None], pane.base.copy()
+    mixed = picture[shown] * (1 - a) + colours(pane.heat[shown], palette) * a
+    picture[shown] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    return Image.fromarray(picture)
 
 
 def heat_layer(heat: Floats, palette: Palette) -> Image.Image:
@@ -45,8 +48,10 @@ def heat_layer(heat: Floats, palette: Palette) -> Image.Image:
     from PIL import Image
 
     a = np.round(255 * alpha(heat, palette, most=1.0)).astype(np.uint8)
-    rgb = colours(heat, palette) * (a[..., None] > 0).astype(np.uint8)
-    return Image.fromarray(np.dstack([rgb, a]))
+    layer = np.zeros((*heat.shape, 4), np.uint8)
+    shown = a > 0
+    layer[shown, :3], layer[..., 3] = colours(heat[shown], palette), a
+    return Image.fromarray(layer)
 
 
 def annotated(pane: Pane, palette: Palette, unit: str, em: int) -> Image.Image:

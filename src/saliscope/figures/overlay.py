@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: A line of text with its colour and size.
 Written = tuple[str, tuple[int, int, int], int]
 SCORE = "Explains the model's score. "
+#: The level of PNG compression, and the lower one of pictures of more pixels than `LARGE`: higher ones cost more time
+#: than they save bytes.
+LEVEL, LOWER, LARGE = 3, 1, 4_000_000
 #: What is written across a picture that has no positive evidence to show.
 EMPTY = {
     "zero": "no evidence",
@@ -69,7 +72,8 @@ def png(picture: Image.Image) -> bytes:
     info = PngInfo()
     info.add(b"sRGB", b"\x00")
     out = BytesIO()
-    picture.save(out, format="PNG", compress_level=6, pnginfo=info)
+    level = LOWER if picture.width * picture.height > LARGE else LEVEL
+    picture.save(out, format="PNG", compress_level=level, pnginfo=info)
     return out.getvalue()
 
 

@@ -1,10 +1,10 @@
-"""The page of one case, and the page that lists cases: each one file, with nothing to fetch from anywhere."""
+"""The page of one case, which is one file; and the page that lists cases, whose thumbnails are files beside it."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,60 @@ ELSEWHERE = ("Target", "Method", "Network", "Colours", "Prediction")
 
 @dataclass(frozen=True)
 class CaseLink:
-    """One line of the index: a case, where its page lies, a thumbnail (PNG) and what to say of it."""
+    """One line of the index: a case, where its page and its thumbnail lie (relative paths), and what to say of it."""
 
     name: str
     href: str
-    thumbnail: bytes | None = None
+    thumbnail: str | None = None
     lines: tuple[str, ...] = ()
+
+
+class CasePage:
+    """The page of one case, to which maps are added one by one: of each only its pictures and words are kept.
+
+    `view` (C, *S) is what the network saw. The prediction is that of the first map; all are of one image and network.
+    """
+
+    def __init__(self, image: MedicalImage, view: npt.NDArray[np.float32] | None = None) -> None:
+        self._image, self._view = image, view
+        self._pictures = svg.Pictures()
+        self._maps: list[dict[str, Any]] = []
+        self._of_first: dict[str, Any] = {}
+        self._prediction: Prediction | None = None
+        self._explained: set[str] = set()
+
+    def add(self, reading: Reading, card: tuple[Mapping[str, Any], str] | None = None) -> None:
+        """Add a map that was read on the image, with its explanation card and where the card's page lies."""
+        image, pictures = self._image, self._pictures
+        self._maps.append({**_map(image, reading, pictures, len(self._maps) + 1), "card": card})
+        self._explained.add(reading.explanation.target)
+        if self._of_first:
+            return
+        panes = views(image, reading, MOST)
+        self._prediction = reading.explanation.prediction
+        self._of_first = {
+            "plain": [_figure(p, pictures, image, reading, "the image", heat=False) for p in panes],
+            "stacked": stacked(panes),
+            "view": _view(self._view, reading, pictures),
+            "view_grid": cells(reading.explanation.seen).replace(" cells of ", " elements of "),
+            "warning": reading.explanation.provenance.warning,
+        }
+
+    def html(self) -> str:
+        """Return the page; there must be a map on it."""
+        assert self._prediction is not None
+        return environment().get_template("page.html").render(
+            name=self._image.name,
+            image=_image_facts(self._image),
+            notes=self._image.notes,
+            maps=self._maps,
+            volume=self._image.geometry.ndim == 3,
+            prediction=_prediction(self._prediction, self._explained),
+            pictures=_safe("".join(self._pictures.definitions.values())),
+            research=RESEARCH_USE,
+            always=ALWAYS,
+            **self._of_first,
+        )  # fmt: skip
 
 
 def page(
@@ -54,44 +102,17 @@ def page(
 
     `cards` hold, for each map or for none, its explanation card (plain data) and where the card's page lies; a map
     that its card hides stands closed behind the reasons.
-
-    The prediction is that of the first reading; all readings are of one image and one network.
     """
-    pictures = svg.Pictures()
-    first = readings[0]
-    maps = [_map(image, reading, pictures, number) for number, reading in enumerate(readings, start=1)]
-    none: list[tuple[Mapping[str, Any], str] | None] = [None] * len(maps)
-    plain = [_figure(p, pictures, image, first, "the image", heat=False) for p in views(image, first, MOST)]
-    return environment().get_template("page.html").render(
-        name=image.name,
-        image=_image_facts(image),
-        notes=image.notes,
-        plain=plain,
-        maps=[{**one, "card": card} for one, card in zip(maps, cards or none, strict=True)],
-        volume=image.geometry.ndim == 3,
-        stacked=stacked(views(image, first, MOST)),
-        prediction=_prediction(first.explanation.prediction, {r.explanation.target for r in readings}),
-        view=_view(view, first, pictures),
-        view_grid=cells(first.explanation.seen).replace(" cells of ", " elements of "),
-        pictures=_safe("".join(pictures.definitions.values())),
-        research=RESEARCH_USE,
-        warning=first.explanation.provenance.warning,
-        always=ALWAYS,
-    )  # fmt: skip
+    made = CasePage(image, view)
+    none: list[tuple[Mapping[str, Any], str] | None] = [None] * len(readings)
+    for reading, card in zip(readings, cards or none, strict=True):
+        made.add(reading, card)
+    return made.html()
 
 
 def index_page(cases: Sequence[CaseLink], title: str, lines: Sequence[str] = ()) -> str:
     """Return a page (HTML) that lists cases with thumbnails and links to theirs."""
-    shown = [
-        {
-            "name": c.name,
-            "href": c.href,
-            "lines": c.lines,
-            "thumbnail": c.thumbnail and "data:image/png;base64," + base64.b64encode(c.thumbnail).decode("ascii"),
-        }
-        for c in cases
-    ]
-    return environment().get_template("index.html").render(title=title, lines=lines, cases=shown, research=RESEARCH_USE)
+    return environment().get_template("index.html").render(title=title, lines=lines, cases=cases, research=RESEARCH_USE)
 
 
 def thumbnail(image: MedicalImage, reading: Reading, most: int = 320, heat: bool = True) -> bytes:
@@ -236,8 +257,9 @@ def _provenance(reading: Reading) -> list[tuple[str, str]]:
     ]
 
 
+@cache
 def environment() -> Environment:
-    """Return where the templates of all pages are, with every text escaped."""
+    """Return where the templates of all pages are, with every text escaped; there is one, which compiles each once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ class Pane:
 
     `letters` are those at the top, right, bottom and left, None where the orientation is unknown; `step` is the width
     of a pixel in the image's unit; `marks` are short texts at x, y; `note` says how the pixels were made; a montage has
-    more than one column.
+    more than one column. `own` are image and heat on their own elements where all that was done is to enlarge them:
+    a page lets the reader's browser do that.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Pane:
     step: float
     note: str
     columns: int = 1
+    own: tuple[Bytes, Floats] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,11 +60,12 @@ class Pane:
 
 
 def factor_for(sizes: Sequence[tuple[float, float]], comfortable: int = COMFORTABLE, most: int | None = None) -> float:
-    """Return by what square pixels (H, W) are enlarged, a whole number, or shrunk to at most `most`."""
+    """Return by what square pixels (H, W) are enlarged, a whole number, or shrunk; the longest is at most `most`."""
     longest = max(max(s) for s in sizes)
     if most is not None and longest > most:
         return most / longest
-    return float(max(1, int(comfortable // longest)))
+    wanted = comfortable if most is None else min(comfortable, most)
+    return float(max(1, int(wanted // longest)))
 
 
 def square(cut: Slice) -> tuple[float, float]:
@@ -75,20 +79,26 @@ def pane(cut: Slice, level: float | None, factor: float) -> Pane:
     """Return the slice on square pixels, `factor` for each of its finer spacing."""
     h, w = (max(1, round(n * factor)) for n in square(cut))
     rows, columns = cut.values.shape
-    base = np.stack([_resized(c.astype(np.float32), h, w) for c in cut.display])
-    rgb = np.clip(np.round(base), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    enlarged = h >= rows and w >= columns
     to_pixel = np.array([w / columns, h / rows])
     lines = [] if level is None else outlines(cut.values, cut.labels, level)
     return Pane(
         title=cut.title,
-        base=np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb,
+        base=_rgb(np.stack([_resized(c.astype(np.float32), h, w) for c in cut.display])),
         heat=_resized(cut.heat, h, w),
         outlines=tuple((line[:, ::-1] + 0.5) * to_pixel for line in lines),
         marks=tuple(((c + 0.5) * to_pixel[0], (r + 0.5) * to_pixel[1], t) for r, c, t in _numbers(cut.labels)),
         letters=cut.letters,
         step=min(cut.spacing) / factor,
         note=_note(cut, factor),
+        own=(_rgb(cut.display), cut.heat) if enlarged else None,
     )
+
+
+def _rgb(channels: npt.NDArray[Any]) -> Bytes:
+    """Return (1 or 3, H, W) as bytes (H, W, 3)."""
+    found = np.clip(np.round(channels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.repeat(found, 3, axis=2) if found.shape[2] == 1 else found
 
 
 def outlines(values: Floats, labels: Bytes, level: float) -> list[Line]:
@@ -120,7 +130,7 @@ def mosaic(tiles: Sequence[Pane], columns: int, title: str) -> Pane:
         marks.append((x + 0.5, y + 0.5, tile.title))
     return replace(
         tiles[0], title=title, base=base, heat=heat, outlines=tuple(lines), marks=tuple(marks), letters=None,
-        columns=columns,
+        columns=columns, own=None,
     )  # fmt: skip
 
 
@@ -137,6 +147,7 @@ def roomy(thin: Pane, least: int) -> Pane:
         heat=np.pad(thin.heat, width),
         outlines=tuple(line + np.array([left, top]) for line in thin.outlines),
         marks=tuple((x + left, y + top, text) for x, y, text in thin.marks),
+        own=None,
     )
 
 

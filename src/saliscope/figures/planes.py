@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from saliscope.core.image import MedicalImage
 from saliscope.figures.anatomy import axes_of
 from saliscope.figures.panes import COMFORTABLE, Pane, Slice, factor_for, mosaic, pane, roomy, square
 from saliscope.figures.reading import Reading
+from saliscope.figures.scale import Scale
+from saliscope.figures.totals import planes
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,13 +71,43 @@ def cuts(geometry: Geometry) -> tuple[Cut, Cut, Cut]:
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What is cut: display (1 or 3, *S), heat, raw values and region labels (*S) on one grid."""
+    """What is cut: display (1 or 3, *S), raw values, how they become heat, and region labels (*S) on one grid."""
 
     display: npt.NDArray[np.uint8]
     geometry: Geometry
-    heat: Floats
+    scale: Scale | None
+    drawn: Floats
     values: Floats
     labels: npt.NDArray[np.uint8]
+
+    def heat(self, drawn: Floats) -> Floats:
+        """Return the heat of a plane of what is drawn: of no more, because a volume is large."""
+        return np.zeros_like(drawn) if self.scale is None else self.scale.normalised(drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slices:
+    """The slices that views show, and what was drawn of them: pages, pictures and thumbnails are of the same ones."""
+
+    slices: list[Slice]
+    level: float | None
+    comfortable: int
+    drawn: dict[float, list[Pane]] = field(default_factory=dict)
+
+    def to_scale(self, most: int | None) -> list[Pane]:
+        """Return panes of one scale: a millimetre is as long in each of them."""
+        coarser = [min(s.spacing) / min(min(t.spacing) for t in self.slices) for s in self.slices]
+        sizes = [(h * c, w * c) for (h, w), c in zip(map(square, self.slices), coarser, strict=True)]
+        factor = factor_for(sizes, min(self.comfortable, most or self.comfortable), most)
+        if factor not in self.drawn:
+            least = ROOM if len(self.slices) == 3 else 1
+            self.drawn[factor] = [
+                roomy(pane(s, self.level, factor * c), least) for s, c in zip(self.slices, coarser, strict=True)
+            ]
+        return list(self.drawn[factor])
+
+
+_cuts: WeakKeyDictionary[Reading, _Slices] = WeakKeyDictionary()
 
 
 def views(
@@ -84,12 +117,18 @@ def views(
 
     `areas` (*S) are numbers of areas to outline instead of the regions of the reading, 0 for none.
     """
-    shown, level = _shown(image, reading), _level(reading)
     if areas is not None:
-        shown, level = replace(shown, values=(areas > 0).astype(np.float32), labels=areas), 0.5
-    at = peak(reading.values, reading.scale.drawn) if image.geometry.ndim == 3 else ()
-    comfortable = COMFORTABLE if image.geometry.ndim == 2 else 448
-    return _to_scale(_slices(shown, at), level, min(comfortable, most or comfortable), most)
+        shown = replace(_shown(image, reading), values=(areas > 0).astype(np.float32), labels=areas)
+        return _cut(image, reading, shown, 0.5).to_scale(most)
+    if reading not in _cuts:
+        _cuts[reading] = _cut(image, reading, _shown(image, reading), _level(reading))
+    return _cuts[reading].to_scale(most)
+
+
+def _cut(image: MedicalImage, reading: Reading, shown: _Shown, level: float | None) -> _Slices:
+    flat = image.geometry.ndim == 2
+    at = () if flat else peak(reading.values, reading.scale.drawn)
+    return _Slices(_slices(shown, at), level, COMFORTABLE if flat else 448)
 
 
 def stacked(panes: Sequence[Pane]) -> bool:
@@ -106,9 +145,9 @@ def view_panes(view: Floats, seen: Geometry, most: int = 300) -> list[Pane]:
     low, high = (float(v) for v in np.percentile(channels, [0.5, 99.5]))
     display = np.round(np.clip((channels - low) / ((high - low) or 1.0), 0, 1) * 255).astype(np.uint8)
     nothing = np.broadcast_to(np.float32(0), seen.shape)
-    shown = _Shown(display, seen, nothing, nothing, np.broadcast_to(np.uint8(0), seen.shape))
+    shown = _Shown(display, seen, None, nothing, nothing, np.broadcast_to(np.uint8(0), seen.shape))
     slices = _slices(shown, tuple(n // 2 for n in seen.shape))
-    return _to_scale(slices, None, most, most)
+    return _Slices(slices, None, most).to_scale(most)
 
 
 def montage(image: MedicalImage, reading: Reading, width: int = 1200) -> Pane | None:
@@ -129,31 +168,32 @@ def montage(image: MedicalImage, reading: Reading, width: int = 1200) -> Pane | 
 def profile(reading: Reading, geometry: Geometry) -> tuple[Floats, Floats]:
     """Return positive and negative attribution per axial slice, as shares of the magnitude of the whole map."""
     across = cuts(geometry)[0].across
-    others = tuple(a for a in range(3) if a != across)
-    total = float(np.abs(reading.values).sum(dtype=np.float64)) or 1.0
-    positive = np.maximum(reading.values, 0).sum(axis=others, dtype=np.float64) / total
-    negative = -np.minimum(reading.values, 0).sum(axis=others, dtype=np.float64) / total
-    return positive.astype(np.float32), negative.astype(np.float32)
+    sums, total = reading.sums, reading.sums.magnitude or 1.0
+    return (sums.positive[across] / total).astype(np.float32), (sums.negative[across] / total).astype(np.float32)
 
 
 def peak(values: Floats, drawn: bool = True) -> tuple[int, ...]:
     """Return the index of the highest value, of a plateau its middle; the centre where there is nothing."""
     if not drawn:
         return tuple(n // 2 for n in values.shape)
-    strength = values if values.max() > 0 else np.abs(values)
-    where = np.argwhere(strength == strength.max())
+    positive = values.max() > 0
+    top = values.max() if positive else -values.min()
+    found = [np.argwhere((plane if positive else np.abs(plane)) == top) for (plane,) in planes(values)]
+    flat = values.ndim == 2
+    where = found[0] if flat else np.concatenate([np.insert(at, 0, i, axis=1) for i, at in enumerate(found)])
     return tuple(int(i) for i in where[np.abs(where - where.mean(0)).sum(1).argmin()])
 
 
 def _spread(reading: Reading, across: int) -> list[int]:
     """Return up to `TILES` slices over the listed regions, else over all that is not zero, else over the volume."""
-    others = tuple(a for a in range(3) if a != across)
     n = reading.values.shape[across]
     held = np.arange(n)
     if reading.scale.drawn:
-        listed = reading.focus.labels if reading.focus is not None else None
-        shown = listed if listed is not None and listed.any() else reading.scale.normalised(reading.values)
-        some = np.flatnonzero(np.any(shown != 0, axis=others))
+        if reading.focus is not None and reading.focus.regions:
+            some = np.flatnonzero(reading.focus.labels.any(axis=tuple(a for a in range(3) if a != across)))
+        else:
+            planes = (reading.scale.normalised(reading.values.take([i], across)) for i in range(n))
+            some = np.flatnonzero([bool(np.any(plane)) for plane in planes])
         held = some if some.size else held
     low, high = max(0, int(held[0]) - 1), min(n - 1, int(held[-1]) + 1)
     count = min(TILES, high - low + 1)
@@ -163,7 +203,7 @@ def _spread(reading: Reading, across: int) -> list[int]:
 def _shown(image: MedicalImage, reading: Reading) -> _Shown:
     # Without regions one element stands for all labels, so that a volume needs no array of its own.
     labels = reading.focus.labels if reading.focus else np.broadcast_to(np.uint8(0), reading.values.shape)
-    return _Shown(image.display, image.geometry, reading.scale.normalised(reading.values), reading.values, labels)
+    return _Shown(image.display, image.geometry, reading.scale, reading.values, reading.values, labels)
 
 
 def _level(reading: Reading) -> float | None:
@@ -176,16 +216,8 @@ def _slices(shown: _Shown, at: tuple[int, ...]) -> list[Slice]:
         return [_slice(shown, cut, at[cut.across]) for cut in cuts(g)]
     ends = g.letters
     letters = (ends[0][0], ends[1][1], ends[0][1], ends[1][0]) if ends else None
-    return [Slice(shown.display, shown.heat, shown.values, shown.labels, (g.spacing[0], g.spacing[1]), letters, "")]
-
-
-def _to_scale(slices: list[Slice], level: float | None, comfortable: int, most: int | None) -> list[Pane]:
-    """Return panes of one scale: a millimetre is as long in each of them."""
-    coarser = [min(s.spacing) / min(min(t.spacing) for t in slices) for s in slices]
-    sizes = [(h * c, w * c) for (h, w), c in zip(map(square, slices), coarser, strict=True)]
-    factor = factor_for(sizes, comfortable, most)
-    least = ROOM if len(slices) == 3 else 1
-    return [roomy(pane(s, level, factor * c), least) for s, c in zip(slices, coarser, strict=True)]
+    spacing = (g.spacing[0], g.spacing[1])
+    return [Slice(shown.display, shown.heat(shown.drawn), shown.values, shown.labels, spacing, letters, "")]
 
 
 def _slice(shown: _Shown, cut: Cut, index: int, title: str | None = None) -> Slice:
@@ -199,7 +231,7 @@ def _slice(shown: _Shown, cut: Cut, index: int, title: str | None = None) -> Sli
         title = f"{cut.name} {index + 1} of {g.shape[cut.across]}{where}"
     return Slice(
         np.asarray(cut(shown.display, index), dtype=np.uint8),
-        np.asarray(cut(shown.heat, index), dtype=np.float32),
+        shown.heat(np.asarray(cut(shown.drawn, index), dtype=np.float32)),
         np.asarray(cut(shown.values, index), dtype=np.float32),
         np.asarray(cut(shown.labels, index), dtype=np.uint8),
         (g.spacing[cut.down], g.spacing[cut.right]),

@@ -12,17 +12,18 @@ from saliscope.core.errors import GeometryError
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.figures import wording
-from saliscope.figures.place import placed, within
+from saliscope.figures.place import box_within, placed, within
 from saliscope.figures.regions import CRUMB, SHARE, Focus, focus_of
 from saliscope.figures.scale import Scale, scale_of, scale_of_ranks, state_of
 from saliscope.figures.shares import Shares, shares_of
+from saliscope.figures.totals import Totals, totals
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
     """A map read on its image: values (*S) on the image's grid, raw and signed; scale, regions, and sentences.
 
-    `image` is the digest of the image that it was read on.
+    `image` is the digest of the image that it was read on, `sums` what the values add up to along each axis.
     """
 
     explanation: Explanation
@@ -32,6 +33,7 @@ class Reading:
     shares: Shares | None
     sentences: tuple[str, ...]
     image: str
+    sums: Totals
 
     def record(self) -> dict[str, Any]:
         """Return the reading as plain data, for the explanation's file."""
@@ -65,17 +67,28 @@ def interpret(explanation: Explanation, image: MedicalImage, limit: float | None
         )
     values = placed(explanation.values, explanation.geometry, image.geometry, explanation.seen)
     values.setflags(write=False)
-    seen = within(image.geometry, explanation.seen)
+    seen = _seen(image, explanation)
     ranks = explanation.traits.quantity == "rank"
     scale = scale_of_ranks(values, seen) if ranks else _scale(explanation, values, limit)
     # Of ranks, what lies above the level of the scale is what says where: all of them add up to the image.
     counted = np.where(seen & (values > scale.least), values - scale.least, np.float32(0)) if ranks else values
     share = 1.0 if ranks else SHARE
+    sums = totals(counted)
     focus = focus_of(counted, image.geometry, seen, share) if scale.state == "shown" else None
     finite = scale.state in ("shown", "no positive evidence")
-    shares = shares_of(explanation, image, counted, seen) if finite else None
+    shares = shares_of(explanation, image, counted, seen, sums) if finite else None
     sentences = wording.sentences(explanation, image, scale, focus, shares, bool(seen.all()))
-    return Reading(explanation, values, scale, focus, shares, sentences, image.digest)
+    return Reading(
+        explanation, values, scale, focus, shares, sentences, image.digest, totals(values) if ranks else sums
+    )
+
+
+def _seen(image: MedicalImage, explanation: Explanation) -> npt.NDArray[np.bool_]:
+    """Return what the network saw of the image (*S): where that is all, one element stands for it."""
+    box = box_within(image.geometry, explanation.seen)
+    if box == tuple(slice(0, n) for n in image.geometry.shape):
+        return np.broadcast_to(np.True_, image.geometry.shape)
+    return within(image.geometry, explanation.seen)
 
 
 def _scale(explanation: Explanation, values: npt.NDArray[np.float32], limit: float | None) -> Scale:

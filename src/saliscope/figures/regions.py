@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from saliscope.core.geometry import Geometry
 from saliscope.figures.anatomy import axes_of, place_of
+from saliscope.figures.totals import level_holding
 
 Map = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -74,50 +75,39 @@ def focus_of(values: Map, geometry: Geometry, seen: Mask, share: float = SHARE) 
     from scipy import ndimage
 
     chosen = values >= level
-    parts, count = ndimage.label(chosen, ndimage.generate_binary_structure(values.ndim, values.ndim))
-    total = float(values[values > 0].sum(dtype=np.float64))
-    shares = np.bincount(parts[chosen], weights=values[chosen].astype(np.float64), minlength=count + 1)[1:] / total
+    box = _around(chosen)
+    kept, strong = values[box], chosen[box]
+    parts, count = ndimage.label(strong, ndimage.generate_binary_structure(values.ndim, values.ndim))
+    sums = np.bincount(parts[strong], weights=kept[strong], minlength=count + 1)[1:]
+    shares = sums * (held / sums.sum())
     order = [int(i) for i in np.argsort(-shares, kind="stable")[:MOST] if shares[i] >= CRUMB]
     boxes = ndimage.find_objects(parts)
     labels = np.zeros(values.shape, dtype=np.uint8)
     regions = []
     for number, i in enumerate(order, start=1):
         inside = parts[boxes[i]] == i + 1
-        labels[boxes[i]][inside] = number
-        regions.append(_region(number, float(shares[i]), values[boxes[i]], inside, boxes[i], geometry))
+        own = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, boxes[i], strict=True))
+        labels[own][inside] = number
+        regions.append(_region(number, float(shares[i]), values[own], inside, own, geometry))
     labels.setflags(write=False)
     listed = sum(r.share for r in regions)
-    coverage = float(chosen.sum() / max(1, seen.sum()))
+    coverage = int(np.count_nonzero(chosen)) / max(1, int(np.count_nonzero(seen)))
     crumbs = count - len(regions)
     return Focus(level, held, coverage, tuple(regions), labels, crumbs, max(0.0, held - listed) if crumbs else 0.0)
 
 
-def level_holding(values: Map, share: float = SHARE) -> tuple[float, float]:
-    """Return (level, held): the highest level whose set {value >= level} holds `share` of the positive sum.
-
-    `held` is what the set really holds, ties included. Without a positive value both are 0.
-    """
-    falling = np.sort(values[values > 0])[::-1]
-    if not falling.size:
-        return 0.0, 0.0
-    running = np.cumsum(falling, dtype=np.float64)
-    at = min(int(np.searchsorted(running, share * running[-1] * (1 - 1e-12))), falling.size - 1)
-    level = falling[at]
-    last = falling.size - int(np.searchsorted(falling[::-1], level)) - 1
-    return float(level), float(running[last] / running[-1])
-
-
 def _region(number: int, share: float, values: Map, inside: Mask, box: tuple[slice, ...], geometry: Geometry) -> Region:
-    where = np.argwhere(inside)
-    weight = values[inside].astype(np.float64)
-    start = np.array([s.start for s in box])
-    index = start + (where * weight[:, None]).sum(0) / weight.sum()
+    weight = np.where(inside, values, np.float32(0))
+    count, total = int(np.count_nonzero(inside)), float(weight.sum(dtype=np.float64))
+    others = [tuple(a for a in range(weight.ndim) if a != axis) for axis in range(weight.ndim)]
+    lines = [weight.sum(axis=axes, dtype=np.float64) for axes in others]
+    index = np.array([s.start + np.arange(len(w)) @ w / total for s, w in zip(box, lines, strict=True)])
     volume = geometry.ndim == 3
     if geometry.unit == "mm":
-        amount = len(where) * geometry.element / (1000 if volume else 1)
+        amount = count * geometry.element / (1000 if volume else 1)
         unit: Literal["mm²", "ml", "px", "voxels"] = "ml" if volume else "mm²"
     else:
-        amount, unit = float(len(where)), "voxels" if volume else "px"
+        amount, unit = float(count), "voxels" if volume else "px"
     known = geometry.unit == "mm" and geometry.frame == "patient"
     x, y, z = (float(c) for c in geometry.to_world(index))
     axis = axes_of(geometry)[2] if volume else 0
@@ -129,11 +119,20 @@ def _region(number: int, share: float, values: Map, inside: Mask, box: tuple[sli
         centre_mm=(x, y, z) if known else None,
         size=float(amount),
         size_unit=unit,
-        elements=len(where),
+        elements=count,
         peak=float(weight.max()),
         slices=(box[axis].start + 1, box[axis].stop) if volume else None,
         planes=geometry.shape[axis] if volume else None,
     )
+
+
+def _around(chosen: Mask) -> tuple[slice, ...]:
+    """Return the smallest box that holds all that is chosen, of which there must be some."""
+    found = []
+    for axis in range(chosen.ndim):
+        some = np.flatnonzero(chosen.any(axis=tuple(a for a in range(chosen.ndim) if a != axis)))
+        found.append(slice(int(some[0]), int(some[-1]) + 1))
+    return tuple(found)
 
 
 def size(region: Region) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saliscope.figures.palette import Palette
+from saliscope.figures.totals import percentile_of_magnitude
 
 #: What a map has to show; all but "shown" and "no positive evidence" leave the image bare.
 State = Literal["shown", "no positive evidence", "zero", "constant", "not finite"]
@@ -67,8 +68,7 @@ def scale_of(values: npt.NDArray[np.float32], fixed: float | None = None) -> Sca
     if fixed is not None:
         words = f"fixed {-fixed:.3g} to {fixed:.3g}" if palette == "diverging" else f"fixed 0 to {fixed:.3g}"
         return Scale(palette, float(fixed), words, state)
-    size = np.abs(values[values != 0])
-    limit = float(np.percentile(size, PERCENTILE))
+    limit = percentile_of_magnitude(values, PERCENTILE)
     return Scale(palette, limit, f"per-image, {PERCENTILE:g}th percentile of the magnitude", state)
 
 
@@ -98,4 +98,4 @@ def state_of(values: npt.NDArray[np.float32]) -> State:
 
 def palette_of(values: npt.NDArray[np.float32]) -> Palette:
     """Return "diverging" for a map with negative values, else "sequential"."""
-    return "diverging" if np.nanmin(np.nan_to_num(values)) < 0 else "sequential"
+    return "diverging" if (values < 0).any() else "sequential"

@@ -30,17 +30,15 @@ class Pictures:
     def __init__(self) -> None:
         self.definitions: dict[str, str] = {}
 
-    def use(self, base: Bytes) -> str:
-        """Return the SVG that shows an image (H, W, 3)."""
+    def use(self, base: Bytes, size: tuple[int, int]) -> str:
+        """Return the SVG that shows an image (H, W, 3) in a size (width, height)."""
         from PIL import Image
 
-        name = "i" + hashlib.sha256(repr(base.shape).encode() + base.tobytes()).hexdigest()[:16]
+        name = "i" + hashlib.sha256(repr((base.shape, size)).encode() + base.tobytes()).hexdigest()[:16]
         if name not in self.definitions:
             grey = bool((base == base[..., :1]).all())
             picture = Image.fromarray(np.ascontiguousarray(base[..., 0] if grey else base))
-            h, w = base.shape[:2]
-            uri = data_uri(picture)
-            self.definitions[name] = f'<image id="{name}" width="{w}" height="{h}" href="{uri}"/>'
+            self.definitions[name] = f'<image id="{name}" {_stretched(*size)} href="{data_uri(picture)}"/>'
         return f'<use href="#{name}"/>'
 
 
@@ -49,10 +47,10 @@ def figure(pane: Pane, pictures: Pictures, palette: Palette, unit: str, what: st
     w, h = pane.size
     em = max(11.0, max(w, h) / pane.columns / (38 if pane.columns == 1 else 14))
     parts = [f'<svg class="pane" viewBox="0 0 {w} {h}" role="img" aria-label={quoteattr(what)}>']
-    parts.append(pictures.use(pane.base))
-    if heat and pane.heat.any():
-        uri = data_uri(heat_layer(pane.heat, palette))
-        parts.append(f'<image class="heat" width="{w}" height="{h}" href="{uri}"/>')
+    base, drawn = pane.own or (pane.base, pane.heat)
+    parts.append(pictures.use(base, (w, h)))
+    if heat and drawn.any():
+        parts.append(f'<image class="heat" {_stretched(w, h)} href="{data_uri(heat_layer(drawn, palette))}"/>')
     if heat:
         parts += ['<g class="lines">', *_lines(pane, em), "</g>"]
     if pane.columns > 1:
@@ -70,6 +68,10 @@ def figure(pane: Pane, pictures: Pictures, palette: Palette, unit: str, what: st
         place = f'x="{em * 0.5:.1f}" y="{h - em * 0.65:.1f}" width="{bar[0]:.2f}" height="{em * 0.2:.1f}"'
         parts += [f'<rect class="bar" {place}/>', _text(em * 0.5, h - em * 1.3, bar[1], em * 0.85, "start")]
     return "".join([*parts, "</svg>"])
+
+
+def _stretched(width: int, height: int) -> str:
+    return f'width="{width}" height="{height}" preserveAspectRatio="none"'
 
 
 def _lines(pane: Pane, em: float) -> list[str]:

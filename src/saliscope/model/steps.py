@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from saliscope.core.errors import CardError, GeometryError, did_you_mean
 from saliscope.core.geometry import ENDS, Geometry
@@ -181,20 +183,56 @@ def _fits(step: Step, shape: tuple[int, ...], frame: Frame) -> None:
 
 
 def _resized(frame: Frame, shape: Any) -> Frame:
-    from skimage.transform import resize
-
     size = tuple(int(n) for n in shape)
     if size == frame.geometry.shape:
         return frame
-    # Smoothing along an axis that shrinks keeps fine detail from folding into coarse patterns.
-    # skimage lays the grids edge to edge, as on_grid does.
-    values = np.stack(
-        [resize(c, size, order=1, mode="edge", anti_aliasing=True, preserve_range=True) for c in frame.values]
-    )
+    values = np.stack([_by_axes(c, size) for c in frame.values])
     padding = frame.padding
     if padding is not None:
-        padding = resize(padding.astype(np.float32), size, order=1, mode="edge") > 0.5
-    return Frame(values.astype(np.float32), frame.geometry.on_grid(size), padding)
+        padding = _by_axes(padding, size) > 0.5
+    return Frame(values, frame.geometry.on_grid(size), padding)
+
+
+def _by_axes(values: npt.NDArray[Any], size: tuple[int, ...]) -> Array:
+    """Return an array (*S) resized edge to edge, axis by axis: linear after a Gaussian where an axis shrinks.
+
+    Smoothing keeps fine detail from folding into coarse patterns. Axis by axis it is a product with a small matrix, so
+    that of a volume nothing is worked out that is not kept; skimage.transform.resize gives the same to rounding.
+    """
+    found = np.asarray(values)
+    # The axis that shrinks most goes first: what follows is smaller.
+    for axis in sorted(range(found.ndim), key=lambda a: size[a] / found.shape[a]):
+        if size[axis] != found.shape[axis]:
+            found = _along(found, axis, _weights(found.shape[axis], size[axis]))
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _along(values: npt.NDArray[Any], axis: int, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the product of weights (m, n) with an axis of n elements; of a volume plane by plane."""
+    if values.ndim < 3 or axis == 0:
+        moved = np.moveaxis(values, axis, 0)
+        flat = moved.reshape(len(moved), -1)
+        # In blocks of columns, so that no copy of a volume is made in double precision.
+        block = max(1, 2**22 // len(moved))
+        parts = [weights @ flat[:, i : i + block].astype(np.float64) for i in range(0, flat.shape[1], block)]
+        return np.moveaxis(np.concatenate(parts, axis=1).reshape(-1, *moved.shape[1:]), 0, axis)
+    return np.stack([_along(plane, axis - 1, weights) for plane in values])
+
+
+@lru_cache(maxsize=32)
+def _weights(n: int, m: int) -> npt.NDArray[np.float64]:
+    """Return the weights (m, n) of n elements in each of m that lie over the same extent."""
+    from scipy.ndimage import gaussian_filter1d
+
+    # As skimage has it: the sigma of half of how much coarser, the Gaussian cut at four sigma, edges repeated.
+    sigma = max(0.0, (n / m - 1) / 2)
+    smooth = gaussian_filter1d(np.eye(n), sigma, axis=0, mode="nearest") if sigma > 0 else np.eye(n)
+    at = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)
+    after = np.minimum(at.astype(np.intp), max(0, n - 2))
+    share = (at - after)[:, None]
+    weights: npt.NDArray[np.float64] = smooth[after] * (1 - share) + smooth[np.minimum(after + 1, n - 1)] * share
+    weights.setflags(write=False)
+    return weights
 
 
 def _assignment(strength: Array, worlds: list[int]) -> list[int]:

@@ -11,6 +11,7 @@ from saliscope.core.errors import GeometryError, SaliscopeError, TooLarge, Unrea
 
 #: Libraries that log what they find in a header.
 _TALKATIVE = ("pydicom", "nibabel", "nibabel.global", "PIL", "pylibjpeg", "tifffile")
+_SILENCE = logging.NullHandler()
 
 
 class Guard:
@@ -22,18 +23,20 @@ class Guard:
     def __init__(self, label: str, doing: str) -> None:
         self._label, self._doing = label, doing
         self._quiet = ExitStack()
-        self._levels: list[tuple[logging.Logger, int]] = []
+        self._heard: list[tuple[logging.Logger, list[logging.Handler], bool]] = []
 
     def __enter__(self) -> None:
         self._quiet.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         for logger in map(logging.getLogger, _TALKATIVE):
-            self._levels.append((logger, logger.level))
-            logger.setLevel(logging.CRITICAL + 1)
+            self._heard.append((logger, logger.handlers, logger.propagate))
+            # Setting a level would have Python forget what it knows of every logger there is, which costs more than
+            # to read a small picture.
+            logger.handlers, logger.propagate = [_SILENCE], False
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for logger, level in self._levels:
-            logger.setLevel(level)
+        for logger, handlers, propagate in self._heard:
+            logger.handlers, logger.propagate = handlers, propagate
         self._quiet.close()
         if isinstance(error, GeometryError):
             raise UnreadableFile(f"{self._label}: {error.got}", expected=error.expected, do=error.do) from None

@@ -175,13 +175,16 @@ def _display(values: npt.NDArray[np.float32], padding: Any) -> tuple[npt.NDArray
     if len(values) == 3:
         return np.clip(np.rint(values), 0, 255).astype(np.uint8), []
     valid = values.reshape(-1) if padding is None else values[:, ~padding].reshape(-1)
-    low, high = (float(v) for v in np.percentile(valid, [0.5, 99.5]))
     lowest, highest = float(valid.min()), float(valid.max())
     if -5000 <= lowest < -500 and 200 < highest <= 40_000:
         (low, high), said = SOFT_TISSUE, "values look like HU: shown from -160 to 240 HU"
     else:
+        low, high = (float(v) for v in np.percentile(valid, [0.5, 99.5]))
         said = f"shown from percentile 0.5 to 99.5 ({low:.4g} to {high:.4g})"
-    display = np.rint(255 * np.clip(between(low, high)(values), 0, 1)).astype(np.uint8)
+    display, look = np.empty(values.shape, dtype=np.uint8), between(low, high)
+    rows = values.reshape(-1, *values.shape[-2:])
+    for shown, plane in zip(display.reshape(rows.shape), rows, strict=True):  # a volume has no copy made of it
+        shown[...] = np.rint(255 * np.clip(look(plane), 0, 1)).astype(np.uint8)
     if padding is not None:
         display[:, padding] = 0
     return display, [said]

@@ -20,7 +20,8 @@ from saliscope.read import Limits, discover
 from saliscope.study.cohort import group
 from saliscope.study.examining import card_of
 from saliscope.study.plan import Plan
-from saliscope.study.run import Failed, Watch
+from saliscope.study.run import Failed
+from saliscope.study.watch import Watch
 from saliscope.trust.audit_card import AuditCard
 from saliscope.write import new_folder, safe_name, write_files
 from saliscope.write.card_files import AUDIT, AUDIT_PAGE, audit_files

@@ -21,8 +21,9 @@ from saliscope.study.examining import examined
 from saliscope.study.explain import Case
 from saliscope.study.plan import Plan
 from saliscope.study.present import cards_in
-from saliscope.study.run import Failed, Watch, run
+from saliscope.study.run import Failed, run
 from saliscope.study.run import Outcome as Ran
+from saliscope.study.watch import Watch
 from saliscope.trust.audit_card import AuditCard
 from saliscope.trust.explanation_card import ExplanationCard, Tier
 from saliscope.write.card_files import CARD_PAGE

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from saliscope.study.drawing import write_ultrasound, write_volume
 from saliscope.study.plan import Plan
-from saliscope.study.run import Outcome, Watch, run
+from saliscope.study.run import Outcome, run
+from saliscope.study.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,8 @@ def _index(out: Path, outcomes: Sequence[Outcome]) -> Path:
     for scene, outcome in zip(SCENES, outcomes, strict=True):
         for case in outcome.cases:
             place = f"{scene.name}/{case.name}"
-            small = (out / place / "thumbnail.png").read_bytes()
-            links.append(
-                CaseLink(f"{scene.title}: {case.name}", f"{place}/page.html", small, (case.sentence, scene.truth))
-            )
+            said = (case.sentence, scene.truth)
+            links.append(CaseLink(f"{scene.title}: {case.name}", f"{place}/page.html", f"{place}/thumbnail.png", said))
     page = out / "index.html"
     lines = [
         "What follows runs on what the package and pip bring along; each line says what is real and what is drawn."

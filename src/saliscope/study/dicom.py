@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -102,30 +102,36 @@ class DicomCase:
         return kept, {k.name: why for k in self.plan.kinds if k not in kept}
 
     def objects(
-        self, image: MedicalImage, readings: Sequence[Reading], cards: Sequence[Mapping[str, Any] | None] = ()
+        self, image: MedicalImage, readings: Iterable[Reading], cards: Sequence[Mapping[str, Any] | None] = ()
     ) -> Iterator[MapObjects]:
         """Give the objects of the maps, one map at a time, because those of a volume are large; raises WriteError."""
+        for number, reading in enumerate(readings):
+            yield self.objects_of(image, reading, number, cards[number] if cards else None)
+
+    def objects_of(
+        self, image: MedicalImage, reading: Reading, number: int, card: Mapping[str, Any] | None = None
+    ) -> MapObjects:
+        """Return the objects of one map, which is that `number` (from 0) of its case; raises WriteError."""
         from saliscope.write.dicom.objects import dicom_files
         from saliscope.write.dicom.stamp import Stamp
 
         kinds, without = self._kinds
-        stamp = Stamp(self.time, after=self._after())
-        for number, reading in enumerate(readings):
-            card = cards[number] if cards else None
-            written = dicom_files(result_of(image, reading, card), self.source, kinds, replace(stamp, number=number))
-            left_out = {**without, **written.left_out}
-            names = tuple(name.removesuffix(".dcm") for name in written.files)
-            listed = {
-                "profile": self.plan.words,
-                "pseudonymised": self.plan.pseudonymise,
-                "objects": {name: hashlib.sha256(data).hexdigest() for name, data in written.files.items()},
-                "left_out": left_out,
-                "notes": self.notes,
-            }
-            files = {**written.files, LIST: json_bytes(listed)}
-            placed = {f"{FOLDER}/{name}": data for name, data in files.items()}
-            yield MapObjects(placed, names, left_out, self.notes)
+        stamp = Stamp(self.time, number=number, after=self._after)
+        written = dicom_files(result_of(image, reading, card), self.source, kinds, stamp)
+        left_out = {**without, **written.left_out}
+        names = tuple(name.removesuffix(".dcm") for name in written.files)
+        listed = {
+            "profile": self.plan.words,
+            "pseudonymised": self.plan.pseudonymise,
+            "objects": {name: hashlib.sha256(data).hexdigest() for name, data in written.files.items()},
+            "left_out": left_out,
+            "notes": self.notes,
+        }
+        files = {**written.files, LIST: json_bytes(listed)}
+        placed = {f"{FOLDER}/{name}": data for name, data in files.items()}
+        return MapObjects(placed, names, left_out, self.notes)
 
+    @cached_property
     def _after(self) -> Any:
         if not self.plan.pseudonymise:
             return None

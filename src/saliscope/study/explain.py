@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,7 @@ def explained(
             placed = {name: settled(m, cases[0].image, cases[0].view, network) for name, m in methods.items()}
             surveyed = any(has(m, "layer") or needs_graph_of_all(m) for one in placed.values() for m in inside(one))
             runs = model.runs(x) if surveyed else []
-            check_room(placed, runs, x.shape[2:], network.device, x.element_size())
+            check_room(placed, runs, x)
             depends = dependence(model, x, question)
             all_asked = [asking(name, m, network, runs, depends) for name, m in placed.items()]
             found = dict(_found(model, x, question, all_asked, said))
@@ -94,7 +94,8 @@ def explained(
     notes = _notes(network, question.output, (*question.notes, *remarks))
     # A caller's own reshape says what the cells are, not where they lie.
     placing = runs if network.reshape_transform is None else ()
-    explanations = []
+    explanations: list[Explanation] = []
+    common = _common(network, all_asked)
     for n, case in enumerate(cases):
         view, shown = case.view.geometry, case.presenter(case.image, case.view)
         prediction = predictions[n] if predictions else Prediction((), (), None, network.kind, ())
@@ -103,12 +104,11 @@ def explained(
                 one = found[a.name]
                 values = {name: np.ascontiguousarray(v[n, k]) for name, v in one.maps.items()}
                 grid, stretched = _grid(view, a, placing, values[MAP].shape)
-                said_of_it = (*notes, *_reservation(a), *stretched, *one.notes)
-                provenance = _provenance(case, network, a, label, one.at(n, k), said_of_it)
+                told = replace(common[a.name], image=case.image.digest, target=label, **_of_view(case, network))
+                told = replace(told, diagnostics=one.at(n, k), notes=(*notes, *_reservation(a), *stretched, *one.notes))
                 own, sizes = values.pop(MAP), _sizes(one.resolution[n], view, grid)
-                explanations.append(
-                    Explanation(own, grid, view, label, prediction, a.method.traits, provenance, values, shown, sizes)
-                )
+                made = Explanation(own, grid, view, label, prediction, a.method.traits, told, values, shown, sizes)
+                explanations.append(made)
     return explanations
 
 
@@ -226,30 +226,33 @@ def _sizes(stated: Sizes, view: Geometry, grid: Geometry) -> Sizes:
     return tuple(dict.fromkeys(found))
 
 
-def _provenance(
-    case: Case,
-    network: Network,
-    a: Asking,
-    label: str,
-    diagnostics: Mapping[str, float],
-    notes: tuple[str, ...],
-) -> Provenance:
+def _of_view(case: Case, network: Network) -> dict[str, Any]:
+    """Return what the record says of a view: its own words and digest where it was learnt from the image."""
+    viewing = network.viewing
+    return {"view": case.view.digest or viewing.digest, "view_steps": case.view.words or viewing.described()}
+
+
+def _common(network: Network, all_asked: Sequence[Asking]) -> dict[str, Provenance]:
+    """Return what all maps of a method have in common; a digest of weights costs as much as a small network's run."""
+    weights = network.weights_digest()
+    return {a.name: _of_method(network, a, weights) for a in all_asked}
+
+
+def _of_method(network: Network, a: Asking, weights: str) -> Provenance:
     return Provenance(
-        image=case.image.digest,
-        weights=network.weights_digest(),
-        view=case.view.digest or network.viewing.digest,
+        image="",
+        weights=weights,
+        view=network.viewing.digest,
         model=network.name,
         method=a.name,
         fields=described(a.method),
-        target=label,
+        target="",
         layer=a.layer,
         layer_reason=a.reason,
         versions=versions(),
         device=str(network.device),
-        diagnostics=diagnostics,
-        notes=notes,
         warning=network.warning,
-        view_steps=case.view.words or network.viewing.described(),
+        view_steps=network.viewing.described(),
         viewing=network.viewing.record(),
     )
 

@@ -14,8 +14,9 @@ from saliscope.core.explanation import Explanation
 from saliscope.read import Limits, Source, discover
 from saliscope.study.dicom import DicomPlan
 from saliscope.study.present import folder_names
-from saliscope.study.run import Failed, Watch
+from saliscope.study.run import Failed
 from saliscope.study.stored import Stored, stored
+from saliscope.study.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def save_dicom(
     image = sources[0].load(Limits())
     case = DicomPlan(profile, pseudonymise).opened(sources[0], Limits())
     case.check(image)
-    readings = [interpret(e, image) for e in given]
+    readings = (interpret(e, image) for e in given)
     names = folder_names(given) if len(given) > 1 else ("",)
     paths = []
     with new_folder(folder, overwrite) as place:
@@ -164,7 +165,7 @@ def _one(
     case = plan.opened(source, limits)
     case.check(image)
     watch.step(source.name, "writing")
-    readings = [interpret(one.explanation, image) for one in found]
+    readings = (interpret(one.explanation, image) for one in found)
     cards = [one.card for one in found]
     done = []
     try:

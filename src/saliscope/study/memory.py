@@ -21,6 +21,7 @@ from saliscope.model.layers import LayerRun
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 #: A graph keeps about every output of every layer; in-place operations and those that keep nothing save up to half.
 KEPT = 0.5
@@ -30,30 +31,30 @@ GIB = 2**30
 def check_room(
     methods: Mapping[str, Method],
     runs: Sequence[LayerRun],
-    shape: Sequence[int],
-    device: torch.device,
-    itemsize: int,
+    x: Tensor,
 ) -> None:
     """Raise MethodError for a method whose gradient at the input needs more memory than is free.
 
-    What is needed for one image, of which the network sees this shape S, is estimated from the outputs of all layers;
-    where what is free is not known, nothing is refused.
+    What is needed for the batch x (N, C, *S), which goes through the network together, is estimated from the outputs
+    of all layers for one image; where what is free is not known, nothing is refused.
     """
+    shape, device = x.shape[2:], x.device
     shares = {name: graph_share(method, shape) for name, method in methods.items()}
     free = free_bytes(device)
     if not any(shares.values()) or free is None:
         return
     inner = {r.name.partition("#")[0].rpartition(".")[0] for r in runs}
     leaves = [r for r in runs[:-1] if r.count == 1 and r.name.partition("#")[0] not in inner]
-    whole = KEPT * itemsize * sum(prod(r.shape) for r in leaves)
+    whole = KEPT * len(x) * x.element_size() * sum(prod(r.shape) for r in leaves)
     too_large = [name for name, share in shares.items() if share * whole > free]
     if too_large:
         needed = whole * max(shares[name] for name in too_large)
+        images, fewer = ("a view", "") if len(x) == 1 else (f"{len(x)} views", "fewer images at once, ")
         raise MethodError(
-            f"{', '.join(too_large)} on a view of {tuple(shape)}, which needs at least {needed / GIB:.0f} GiB",
+            f"{', '.join(too_large)} on {images} of {tuple(shape)}, which needs at least {needed / GIB:.0f} GiB",
             expected=f"at most the {free / GIB:.0f} GiB that are free",
-            do="Use a CAM method or occlusion, the method tile by tile (tiled, small tiles), a coarser view, or a "
-            "device with more memory",
+            do=f"Use {fewer}a CAM method or occlusion, the method tile by tile (tiled, small tiles), a coarser view, "
+            "or a device with more memory",
         )
 
 

@@ -31,7 +31,7 @@ from saliscope.write import csv_bytes, image_files, json_bytes, new_folder, regi
 if TYPE_CHECKING:
     from saliscope.model.network import Network
     from saliscope.study.question import Question
-    from saliscope.study.run import Watch
+    from saliscope.study.watch import Watch
 
 #: What a set's folder may hold: an older one is replaced only where nothing else lies in it.
 RECORD = "set.json"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -30,14 +28,6 @@ class Plan:
     def described(self) -> dict[str, Any]:
         """Return the plan as plain data."""
         return asdict(self)
-
-    def digest(self, weights: str, view: str, examined: Mapping[str, Any] | None = None) -> str:
-        """Return the SHA-256 of the plan with the weights and view that it was carried out with.
-
-        `examined` is what was asked beside it of every map, such as the tier of its card.
-        """
-        words = [self.described(), weights, view, *([dict(examined)] if examined else [])]
-        return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
     def make(self) -> dict[str, Method]:
         """Return the methods by name; raises MethodError for an unknown name, field, or value."""

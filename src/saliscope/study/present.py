@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,15 @@ from saliscope.core.image import MedicalImage
 from saliscope.core.placed import Grid, PlacedMap
 from saliscope.core.region import Mask
 from saliscope.model.view import View
+from saliscope.study.case import FILE, CaseRecord, Write, row_of
+from saliscope.write.record import exact, sealed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from saliscope.figures.gallery import Tile
+    from saliscope.figures.page import CasePage
+    from saliscope.figures.reading import Reading
     from saliscope.study.dicom import DicomCase
 
 PAGE, THUMBNAIL, RECORD = "page.html", "thumbnail.png", "explanation.json"
@@ -76,42 +82,130 @@ class Showing:
         overwrite: bool = False,
         cards: Sequence[Mapping[str, Any]] = (),
         dicom: DicomCase | None = None,
-    ) -> tuple[str, ...]:
-        """Write the folder of a case with all its explanations; return the names of theirs.
+        write: Write = "pages",
+        earlier: CaseRecord | None = None,
+        asked: Mapping[str, Sequence[str]] | None = None,
+        source: str = "",
+    ) -> CaseRecord:
+        """Write the folder of a case with all its explanations, one after another; return what it says of itself.
 
         `cards` are explanation cards as plain data, one for each explanation or none at all; `dicom` writes objects.
+        The maps of an `earlier` record of the folder stay, those among `found` that it holds are not written again.
         Raises WriteError when the folder is there already or cannot be written; nothing is left then.
         """
+        from saliscope.write import new_folder, write_files
+
+        with new_folder(folder, overwrite) as place:
+            case = _CaseFolder(self, place, dicom, write)
+            none: list[Mapping[str, Any] | None] = [None] * len(found)
+            rows = earlier.maps if earlier is not None else ()
+            for row in rows:
+                case.keep(folder / str(row["folder"]))
+            for explanation, card in zip(found, cards or none, strict=True):
+                case.add(explanation, card)
+            case.rows += [row for row in rows if not case.record.holds(row)]
+            record = replace(case.record, source=source, asked=asked or {})
+            write_files(place, {**case.whole(), FILE: record.file()})
+        return record
+
+
+@dataclass(eq=False)
+class _CaseFolder:
+    """The folder of a case while it is written: of each map, one at a time, its files, and its part of the page."""
+
+    showing: Showing
+    place: Path
+    dicom: DicomCase | None
+    write: Write
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    page: CasePage | None = None
+    small: bytes = b""
+
+    @property
+    def record(self) -> CaseRecord:
+        """Return what the folder says of itself so far."""
+        return CaseRecord(self.showing.image.digest, write=self.write, maps=tuple(self.rows))
+
+    def add(self, explanation: Explanation, card: Mapping[str, Any] | None) -> None:
+        """Write the files of a map that is not there yet."""
         from saliscope.figures.card_page import card_page, card_picture, hidden_png
         from saliscope.figures.overlay import overlay_png
-        from saliscope.figures.page import page, thumbnail
         from saliscope.figures.reading import interpret
-        from saliscope.write import explanation_files, new_folder, write_files
-        from saliscope.write.card_files import CARD_PAGE, card_files
+        from saliscope.write import explanation_files, explanation_record, write_files
+        from saliscope.write.card_files import card_files
 
-        names = folder_names(found)
-        with new_folder(folder, overwrite) as place:
-            readings = [interpret(explanation, self.image) for explanation in found]
-            hidden = [bool(card["map_hidden"]) for card in cards] or [False] * len(found)
-            for name, explanation, reading, closed in zip(names, found, readings, hidden, strict=True):
-                picture = hidden_png(self.image, reading) if closed else overlay_png(self.image, reading)
-                files = explanation_files(explanation, reading.values, self.image, picture, reading.record())
-                write_files(place, {f"{name}/{file}": data for file, data in files.items()})
-            for name, card, reading in zip(names, cards, readings, strict=True) if cards else ():
-                view = self.view if _hid_areas(card) else None
-                areas = outlined(reading.explanation, view, self.image) if view is not None else []
-                html = card_page(card, card_picture(self.image, reading, areas), f"../{PAGE}")
-                write_files(place, {f"{name}/{file}": data for file, data in card_files(card, html).items()})
-            for name, objects in zip(names, dicom.objects(self.image, readings, cards), strict=True) if dicom else ():
-                write_files(place, {f"{name}/{file}": data for file, data in objects.files.items()})
-            shown = self.view.tensor[0].detach().cpu().float().numpy() if self.view is not None else None
-            linked = [(card, f"{name}/{CARD_PAGE}") for card, name in zip(cards, names, strict=True)] if cards else []
-            whole = {
-                PAGE: page(self.image, readings, shown, linked).encode(),
-                THUMBNAIL: thumbnail(self.image, readings[0], heat=not hidden[0]),
-            }
-            write_files(place, whole)
-        return names
+        image = self.showing.image
+        reading = interpret(explanation, image)
+        name = folder_name(explanation, [str(row["folder"]) for row in self.rows])
+        row = row_of(explanation_record(explanation, image, reading.record()), name)
+        if self.record.holds(row):
+            return
+        files: dict[str, bytes] = {}
+        hidden = card is not None and bool(card["map_hidden"])
+        if self.write != "table":
+            picture = None
+            if self.write == "pages":
+                picture = hidden_png(image, reading) if hidden else overlay_png(image, reading)
+            files |= explanation_files(explanation, reading.values, image, picture, reading.record())
+        if card is not None:
+            view = self.showing.view if _hid_areas(card) else None
+            areas = outlined(explanation, view, image) if view is not None else []
+            drawn = card_picture(image, reading, areas) if self.write == "pages" else None
+            files |= card_files(card, card_page(card, drawn, f"../{PAGE}" if self.write == "pages" else ""))
+        if self.dicom is not None:
+            files |= self.dicom.objects_of(image, reading, len(self.rows), card).files
+        write_files(self.place, {f"{name}/{file}": data for file, data in files.items()})
+        self._shown(reading, card, row)
+
+    def keep(self, folder: Path) -> None:
+        """Take over a map that an earlier run wrote, if it wrote its files; its part of the page is drawn again."""
+        from saliscope.figures.overlay import overlay_png
+        from saliscope.figures.reading import interpret
+        from saliscope.study.stored import explanation_of
+
+        if not (folder / RECORD).is_file():
+            return
+        into = self.place / folder.name
+        shutil.copytree(folder, into, copy_function=_linked)
+        record = json.loads((into / RECORD).read_text(encoding="utf-8"))
+        reading = interpret(explanation_of(record, into), self.showing.image)
+        card = next(iter(cards_in(self.place, [folder.name])), None)
+        if self.write == "pages" and record["map"]["picture"] is None:
+            _replace(into / "overlay.png", overlay_png(self.showing.image, reading))
+            record["map"]["picture"] = "overlay.png"
+            files = {name: (into / name).read_bytes() for name in (*record.pop("files"), "overlay.png")}
+            _replace(into / RECORD, sealed(exact(record), files))
+        self._shown(reading, card, row_of(record, folder.name))
+
+    def _shown(self, reading: Reading, card: Mapping[str, Any] | None, row: dict[str, Any]) -> None:
+        from saliscope.figures.page import CasePage, thumbnail
+        from saliscope.write.card_files import CARD_PAGE
+
+        if self.write == "pages":
+            if self.page is None:
+                view = self.showing.view
+                seen = None if view is None else view.tensor[0].detach().cpu().float().numpy()
+                self.page = CasePage(self.showing.image, seen)
+                self.small = thumbnail(self.showing.image, reading, heat=card is None or not card["map_hidden"])
+            self.page.add(reading, None if card is None else (card, f"{row['folder']}/{CARD_PAGE}"))
+        self.rows.append(row)
+
+    def whole(self) -> dict[str, bytes]:
+        """Return the files that tell of all maps."""
+        return {} if self.page is None else {PAGE: self.page.html().encode(), THUMBNAIL: self.small}
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file anew where it may be one with that of the earlier folder, which must stay as it is."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
 
 
 def placed_on(explanation: Explanation, grid: Geometry) -> PlacedMap:
@@ -140,24 +234,6 @@ def _hid_areas(card: Mapping[str, Any]) -> bool:
     return any(c["check"] == "islands" and c["outcome"] != "not-run" for c in card["checks"])
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What an earlier run wrote of a case."""
-
-    sentence: str
-    folders: tuple[str, ...]
-
-
-def written_before(folder: Path, image: str) -> Kept | None:
-    """Return what a complete case folder holds, or None where there is none of this image."""
-    paths = sorted(folder.glob(f"*/{RECORD}"))
-    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    if not read or any(r["provenance"]["image_sha256"] != image for r in read):
-        return None
-    said = dict.fromkeys(r["prediction"]["sentence"] for r in read)
-    return Kept("; ".join(said), tuple(p.parent.name for p in paths))
-
-
 def cards_in(folder: Path, explanations: Sequence[str]) -> list[dict[str, Any]]:
     """Return the explanation cards, as plain data, in the folders of a case's explanations."""
     from saliscope.write.card_files import CARD
@@ -168,13 +244,18 @@ def cards_in(folder: Path, explanations: Sequence[str]) -> list[dict[str, Any]]:
 
 def folder_names(found: Sequence[Explanation]) -> tuple[str, ...]:
     """Return "<target>.<method>" for each explanation, in characters that every file system takes, each one once."""
+    names: list[str] = []
+    for e in found:
+        names.append(folder_name(e, names))
+    return tuple(names)
+
+
+def folder_name(explanation: Explanation, taken: Collection[str]) -> str:
+    """Return the folder of an explanation among others that are taken."""
     from saliscope.write import safe_name
 
-    names: dict[str, None] = {}
-    for e in found:
-        name = stem = f"{safe_name(e.target)}.{safe_name(e.provenance.method)}"
-        number = 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names[name] = None
-    return tuple(names)
+    name = stem = f"{safe_name(explanation.target)}.{safe_name(explanation.provenance.method)}"
+    number = 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    return name

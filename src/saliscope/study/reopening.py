@@ -45,6 +45,12 @@ class Reopened:
         """Return the picture that was saved, shrunk so that no side is longer than twice `most`."""
         from PIL import Image
 
+        if self.record["map"]["picture"] is None:
+            raise InputError(
+                f"{self.folder.name}, which was written without pictures",
+                expected="the image, to draw one",
+                do="Load it with its image: Explanation.load(folder, image=...)",
+            )
         with Image.open(self.folder / self.record["map"]["picture"]) as file:
             picture = file.convert("RGB")
         if most is not None:

@@ -10,34 +10,19 @@ from typing import Any, Protocol
 
 from saliscope.core.errors import InputError, ModelError, SaliscopeError, printable
 from saliscope.core.explanation import Explanation
+from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
 from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
-from saliscope.study.dicom import DicomPlan, objects_in
+from saliscope.read.naming import case_key, keyed
+from saliscope.study.case import WRITES, CaseRecord, Write, asked_too
+from saliscope.study.dicom import DicomCase, DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan
-from saliscope.study.present import Showing, cards_in, written_before
-from saliscope.study.store import Store, folder_of
-
-
-class Watch(Protocol):
-    """Who is told how a run goes."""
-
-    def cases(self, total: int) -> None:
-        """Take note of how many cases there are."""
-
-    def warned(self, what: str) -> None:
-        """Take note of what whoever uses the network must know."""
-
-    def step(self, case: str, what: str) -> None:
-        """Take note of what is being done for a case."""
-
-    def done(self, case: str, what: str) -> None:
-        """Take note of a complete case."""
-
-    def failed(self, what: str, why: str) -> None:
-        """Take note of what could not be done, and why."""
+from saliscope.study.present import Showing, cards_in
+from saliscope.study.store import Store, folder_of, identity_of
+from saliscope.study.watch import Watch
 
 
 class Examiner(Protocol):
@@ -148,13 +133,15 @@ def run(
     examiner: Examiner | None = None,
     dicom: DicomPlan | None = None,
     network: Network | None = None,
+    write: Write = "pages",
 ) -> Outcome:
     """Explain every image among the inputs into the folder `out`, and return what came of it.
 
     With an `examiner` each map gets a card, by `dicom` it is written as DICOM objects too. `network` is that of the
-    plan, where it is loaded already.
-    A case that is complete from an earlier, equal run is kept. Raises SaliscopeError when nothing can begin: an
-    unknown model, method or option, no input at all, or a folder that holds another run.
+    plan, where it is loaded already. `write` says how much is written of each map.
+    The folder of an earlier run of the same network grows: of a case that is complete only what is missing is
+    explained. Raises SaliscopeError when nothing can begin: an unknown model, method or option, no input at all, or a
+    folder that holds another run.
     """
     methods = plan.make()
     network = network or load(plan.model, allow_code=plan.allow_code, device=plan.device)
@@ -162,8 +149,7 @@ def run(
     if not sources and not unreadable:
         raise InputError("no image among the inputs", expected="a DICOM, NIfTI, PNG, JPEG or TIFF", do="Check the path")
     beside = {**(examiner.asked if examiner else {}), **({"dicom": dicom.asked} if dicom else {})}
-    digest = plan.digest(network.weights_digest(), network.viewing.digest, beside or None)
-    store = Store.opened(out, digest, overwrite=overwrite)
+    store = Store.opened(out, identity_of(network, beside), overwrite=overwrite)
     so_far = _Progress()
     for failure in unreadable:
         _note_failure(so_far, watch, str(failure.path), failure.error)
@@ -174,15 +160,15 @@ def run(
     state = "interrupted"
     try:
         for source in sources:
-            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner, dicom)
+            _one(source, network, methods, plan, store, so_far, watch, limits or Limits(), examiner, dicom, write)
         state = "complete"
     finally:
-        record = _record(plan, network, digest, so_far, state)
+        record = _record(plan, network, so_far, state)
         store.close(record, [asdict(f) for f in so_far.failures], {"started": started, "finished": _now()})
     if not so_far.cases:
         store.discard_if_empty()
-    said = {c.name: "; ".join((*c.states, c.sentence)) for c in so_far.cases}
-    page = store.index(said, network.name) if so_far.cases else None
+    states = {store.case(c.name).name: c.states for c in so_far.cases}
+    page = store.index(states, network.name) if so_far.cases else None
     return Outcome(out, tuple(so_far.cases), tuple(so_far.failures), page)
 
 
@@ -197,6 +183,7 @@ def _one(
     limits: Limits,
     examiner: Examiner | None,
     dicom: DicomPlan | None,
+    write: Write,
 ) -> None:
     def say(what: str) -> None:
         watch.step(source.name, what)
@@ -207,20 +194,15 @@ def _one(
         image = source.load(limits)
         if opened is not None:
             opened.check(image)
-        kept = written_before(store.case(source.name), image.digest)
-        if kept is None:
-            case = Case(image, network.viewing(image), Showing)
-            found = explained([case], network, methods, list(plan.targets), say)
-            cards = examiner.cards(case, network, methods, found, plan.targets, say) if examiner else ()
-            say("writing")
-            showing, place = Showing(image, case.view), store.case(source.name)
-            folders = showing.write_case(found, place, overwrite=True, cards=cards, dicom=opened)
-            done = Finished(source.name, source.kind, image.digest, _sentence(found), folders)
-        else:
-            done = Finished(source.name, source.kind, image.digest, kept.sentence, kept.folders, kept=True)
-        cards = cards_in(store.case(source.name), done.explanations) if examiner else ()
-        written = objects_in(store.case(source.name), done.explanations) if dicom else ()
-        done = replace(done, states=tuple(dict.fromkeys(str(card["state_name"]) for card in cards)), dicom=written)
+        source_key = keyed("source", str([str(i.where.absolute()) for i in source.items[:1]]), case_key())
+        name = store.place(source.name, source_key, image.digest)
+        image, place = (image if name == source.name else replace(image, name=name)), store.case(name)
+        written, kept = _grown(image, place, source_key, network, methods, plan, write, examiner, opened, say)
+        folders = written.folders
+        told = cards_in(place, folders) if examiner else ()
+        states = tuple(dict.fromkeys(str(card["state_name"]) for card in told))
+        objects = objects_in(place, folders) if dicom else ()
+        done = Finished(name, source.kind, image.digest, written.sentence, folders, kept, states, objects)
     except SaliscopeError as error:
         _note_failure(so_far, watch, str(source.paths[0]), error)
     except Exception as error:  # noqa: BLE001 - one case that breaks the network must not end the others
@@ -234,8 +216,44 @@ def _one(
         watch.done(done.name, "complete before" if done.kept else "; ".join((*done.states, done.sentence)))
 
 
-def _sentence(found: Sequence[Explanation]) -> str:
-    return "; ".join(dict.fromkeys(e.prediction.sentence(e.target) for e in found))
+def _grown(
+    image: MedicalImage,
+    place: Path,
+    source: str,
+    network: Network,
+    methods: Mapping[str, Method],
+    plan: Plan,
+    write: Write,
+    examiner: Examiner | None,
+    dicom: DicomCase | None,
+    say: Callable[[str], None],
+) -> tuple[CaseRecord, bool]:
+    """Return what the folder of a case says once it holds all that is asked, and whether it held that before."""
+    earlier = CaseRecord.read(place)
+    if earlier is not None and earlier.image != image.digest:
+        earlier = None
+    wanted = max(write, earlier.write if earlier else write, key=WRITES.index)
+    # Of what only a table was written there is no map to go on with.
+    complete = earlier is not None and (earlier.write == wanted or earlier.write != "table")
+    before = earlier if complete and earlier is not None else CaseRecord(image.digest)
+    missing = before.missing(methods, plan.targets)
+    if earlier is not None and not missing and earlier.write == wanted:
+        return earlier, True
+    case = Case(image, network.viewing(image), Showing)
+    found: list[Explanation] = []
+    cards: list[Mapping[str, Any]] = []
+    for targets, asked in missing.items():
+        own = explained([case], network, asked, list(targets), say)
+        found += own
+        cards += examiner.cards(case, network, asked, own, targets, say) if examiner else ()
+    say("writing")
+    words = asked_too(before.asked, methods, plan.targets)
+    showing = Showing(image, case.view)
+    record = showing.write_case(
+        found, place, overwrite=True, cards=cards, dicom=dicom, write=wanted, earlier=earlier, asked=words,
+        source=source,
+    )  # fmt: skip
+    return record, False
 
 
 def _note_failure(so_far: _Progress, watch: Watch, source: str, error: SaliscopeError) -> None:
@@ -247,11 +265,10 @@ def _note_failure(so_far: _Progress, watch: Watch, source: str, error: Saliscope
     watch.failed(so_far.failures[-1].source, why)
 
 
-def _record(plan: Plan, network: Network, digest: str, so_far: _Progress, state: str) -> dict[str, Any]:
+def _record(plan: Plan, network: Network, so_far: _Progress, state: str) -> dict[str, Any]:
     return {
         "state": state,
         "plan": plan.described(),
-        "plan_digest": digest,
         "warning": network.warning,
         "model": {"name": network.name, "weights": network.weights_digest(), "view": network.viewing.digest},
         "versions": dict(versions()),

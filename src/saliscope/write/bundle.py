@@ -13,7 +13,7 @@ from saliscope.core.errors import WriteError
 from saliscope.core.explanation import Explanation
 from saliscope.core.image import MedicalImage
 from saliscope.write.atomic import new_folder
-from saliscope.write.nifti import map_nifti
+from saliscope.write.nifti import PLACED_BITS, map_nifti
 from saliscope.write.record import beside_file, explanation_record, sealed
 
 
@@ -21,21 +21,24 @@ def explanation_files(
     explanation: Explanation,
     placed: npt.NDArray[np.float32],
     image: MedicalImage,
-    picture: bytes,
+    picture: bytes | None,
     reading: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Return the files of an explanation by name, the same bytes for the same explanation.
 
-    `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, and `reading` what
-    was read on it, as plain data.
+    `placed` (*S) is the map on the image's own grid, `picture` the PNG of it over the image, if there is to be one,
+    and `reading` what was read on it, as plain data.
     """
+    record = explanation_record(explanation, image, reading)
+    if picture is None:
+        record["map"]["picture"] = None
     files = {
-        "map.nii.gz": map_nifti(placed, image.geometry),
+        "map.nii.gz": map_nifti(placed, image.geometry, PLACED_BITS),
         "map_native.nii.gz": map_nifti(explanation.values, explanation.geometry),
-        "overlay.png": picture,
+        **({} if picture is None else {"overlay.png": picture}),
         **{beside_file(name): map_nifti(v, explanation.geometry) for name, v in explanation.beside.items()},
     }
-    return {"explanation.json": sealed(explanation_record(explanation, image, reading), files), **files}
+    return {"explanation.json": sealed(record, files), **files}
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -19,6 +19,7 @@ from saliscope.core.explanation import Explanation
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.core.provenance import Provenance
+from saliscope.write.nifti import PLACED_BITS
 
 #: Of the layout of explanation.json; the first number changes when a reader of an older file would fail.
 #: 1.1: numbers that belong to the explanation itself are exact, and `files` and `digest` say what was written.
@@ -68,7 +69,8 @@ def explanation_record(explanation: Explanation, image: MedicalImage, reading: M
             "native_grid": grid_record(explanation.geometry),
             "seen": grid_record(explanation.seen),
             "resolution": exact(explanation.resolution),
-            "placement": "linear between the centres of the native cells, zero outside what the network saw",
+            "placement": "linear between the centres of the native cells, zero outside what the network saw; "
+            f"rounded to {PLACED_BITS} significant bits, where the native file is exact",
             "native_minimum": _finite(explanation.values.min()),
             "native_maximum": _finite(explanation.values.max()),
         },
