@@ -119,7 +119,7 @@ class Store:
             for name, record in cases.items()
         ]
         path = self.out / INDEX
-        write_file(path, index_page(links, f"{len(links)} cases, explained for {model}").encode())
+        write_file(path, index_page(links, f"{len(links)} case{'s' * (len(links) != 1)}, explained for {model}").encode())
         return path if len(links) > 1 else self.out / next(iter(cases)) / "page.html"
 
     def discard_if_empty(self) -> None:
