@@ -119,7 +119,8 @@ class Store:
             for name, record in cases.items()
         ]
         path = self.out / INDEX
-        write_file(path, index_page(links, f"{len(links)} case{'s' * (len(links) != 1)}, explained for {model}").encode())
+        count = "1 case" if len(links) == 1 else f"{len(links)} cases"
+        write_file(path, index_page(links, f"{count}, explained for {model}").encode())
         return path if len(links) > 1 else self.out / next(iter(cases)) / "page.html"
 
     def discard_if_empty(self) -> None:
