@@ -117,8 +117,9 @@ def test_floating_point_operations_are_those_of_the_suffix(axes):
         fields = {"closed_form": False} if name == "ablation-cam" else {}
         counted(net, x, name, 1, layer="watched", **fields)  # what is learnt of a network is learnt once
         found = flops(lambda n=name, f=fields: counted(net, x, n, 1, layer="watched", **f))
-        # The map itself is one small product; the rest is counted exactly.
-        assert whole + (PROOF + samples) * suffix <= found <= whole + (PROOF + samples) * suffix + 20 * cells
+        # One row of the first batch is looked at by itself. The map is one small product; the rest is counted exactly.
+        runs = PROOF + samples + 1
+        assert whole + runs * suffix <= found <= whole + runs * suffix + 20 * cells
 
 
 @pytest.mark.parametrize("name", ["ablation-cam", "recipro-cam", "score-cam"])

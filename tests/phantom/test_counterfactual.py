@@ -181,7 +181,8 @@ def test_the_cost_is_what_went_through_the_network() -> None:
     assert sum(SAMPLES) == 16
     SAMPLES.clear()
     drawn = effects(squares(12), Network(module), two(), pairs=4)
-    assert drawn.cost.forward_samples == sum(SAMPLES) == drawn.cost.renderings
+    # One image of the first batch that is larger than what was tried is looked at by itself.
+    assert drawn.cost.forward_samples == sum(SAMPLES) - 1 == drawn.cost.renderings
     assert 26 <= sum(SAMPLES) <= 2 + 8 * 11 + 24
 
 

@@ -58,13 +58,14 @@ def _unusable(logits: Tensor) -> str:
     """Return what keeps a tensor from being logits with values that can be read; nothing for one that is."""
     if logits.is_nested:
         return "which is nested"
+    # While a network is traced its sizes are no numbers that may be compared.
+    filled = torch.jit.is_tracing() or logits.layout != torch.strided or logits.numel() > 0
+    if logits.layout == torch.strided and not logits.is_meta and logits.dtype in FLOATING and logits.ndim and filled:
+        return ""
     shape = f"of shape {tuple(logits.shape)} and type {logits.dtype}"
     if logits.layout != torch.strided:
         return f"{shape}, which is stored as {logits.layout}: return it as output.to_dense()"
-    if logits.is_meta:
-        return f"{shape}, which lies on the device meta and has no values"
-    fits = logits.dtype in FLOATING and logits.ndim >= 1 and logits.numel() > 0
-    return "" if fits else shape
+    return f"{shape}, which lies on the device meta and has no values" if logits.is_meta else shape
 
 
 def one_row_each(output: Tensor, x: Tensor) -> Tensor:

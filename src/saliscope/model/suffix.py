@@ -89,7 +89,9 @@ class Suffix:
                 do="Give as many channels and cells as the layer has",
             )
         with torch.set_grad_enabled(a.requires_grad), told_of_failure(self._model.module, self._x):
-            if self._apart or len(a) == 1:
+            if len(a) == 1:
+                return self._given(a)
+            if self._apart:
                 return self._one_by_one(a)
             output = self._together(a)
             if output is not None:

@@ -102,7 +102,7 @@ def plain(x: Any) -> Any:
     """Return a tensor without what a library adds to it, which no run of a network should carry; else x as it is."""
     import torch
 
-    return x.as_subclass(torch.Tensor) if isinstance(x, torch.Tensor) else x
+    return x.as_subclass(torch.Tensor) if isinstance(x, torch.Tensor) and type(x) is not torch.Tensor else x
 
 
 def grids_of(x: Any, spacing_mm: Sequence[float] | None) -> list[Geometry]:
