@@ -3,7 +3,7 @@
 The plain loop reads a picture, runs the network forward and back to its last convolution, and weighs it as Grad-CAM.
 Ratios are saliscope's processor time over the loop's, interleaved in one process on one thread; a CT goes through a
 fresh process for each competitor, where the peak of resident memory is told too.
-Run: python benchmarks/first_contact.py [--write], which writes FIRST_CONTACT.md beside this file, or make bench.
+Run: python benchmarks/first_contact.py [--write], which writes FIRST_CONTACT.md beside this file.
 """
 
 from __future__ import annotations
