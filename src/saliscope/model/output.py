@@ -59,7 +59,8 @@ def _unusable(logits: Tensor) -> str:
     if logits.is_nested:
         return "which is nested"
     # While a network is traced its sizes are no numbers that may be compared.
-    filled = torch.jit.is_tracing() or logits.layout != torch.strided or logits.numel() > 0
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    filled = traced or logits.layout != torch.strided or logits.numel() > 0
     if logits.layout == torch.strided and not logits.is_meta and logits.dtype in FLOATING and logits.ndim and filled:
         return ""
     shape = f"of shape {tuple(logits.shape)} and type {logits.dtype}"
