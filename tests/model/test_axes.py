@@ -15,7 +15,7 @@ from torch.nn import functional
 from saliscope.core.errors import LayerError
 from saliscope.model.axes.follower import Follower
 from saliscope.model.axes.grid import Grid, grid_of
-from saliscope.model.choice import choose_layer
+from saliscope.model.layer_choice import choose_layer
 from saliscope.model.network import Network
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saliscope.core.errors import LayerError
-from saliscope.model.choice import choose_layer
+from saliscope.model.layer_choice import choose_layer
 from saliscope.model.layers import cells_of, survey
 from saliscope.model.network import Network
 

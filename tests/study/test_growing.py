@@ -16,7 +16,7 @@ from saliscope.cli.main import main
 from saliscope.core.errors import WriteError
 from saliscope.model.network import Network
 from saliscope.study import run as running
-from saliscope.study.case import COLUMNS, CaseRecord
+from saliscope.study.case_record import COLUMNS, CaseRecord
 from saliscope.study.plan import Plan
 from saliscope.study.run import Outcome, run
 

@@ -211,3 +211,22 @@ def test_a_bag_that_needs_two_images_has_a_map_for_each(net: type[Likeliest]) ->
 def test_images_that_a_network_refuses_together_too_are_refused_with_what_one_of_them_raised() -> None:
     with pytest.raises(ModelError, match="expected 1 channels in place of 3"):
         saliscope.explain(torch.rand(5, 3, 16, 16), Likeliest().eval(), "occlusion", 0)
+
+
+class Bright(Plain):
+    """Mixes its batch only where one of its images is brighter than any of the trial."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.features(x)
+        mixing = (x.amax() > 100).to(h)
+        return self.answers(h - 0.5 * mixing * h.mean(0, keepdim=True))
+
+
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "deeplift"])
+def test_of_a_few_images_of_the_callers_own_one_is_looked_at_alone(method: str) -> None:
+    images = torch.cat([image(), 200 * image() + 150])
+    together = saliscope.explain(images, Bright(), method, 0)
+    for n, one in enumerate(together):
+        alone = saliscope.explain(images[n : n + 1], Bright(), method, 0)
+        np.testing.assert_allclose(one.values, alone.values, rtol=1e-4, atol=1e-5 * np.abs(alone.values).max())
+    assert any("Every image was run alone" in note for note in together[0].provenance.notes)

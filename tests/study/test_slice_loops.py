@@ -14,7 +14,7 @@ import saliscope
 from saliscope.core.errors import LayerError
 from saliscope.core.explanation import Explanation
 from saliscope.methods.gradient.full_grad import FullGrad
-from saliscope.model.choice import choose_layer
+from saliscope.model.layer_choice import choose_layer
 from saliscope.model.network import Network
 
 Run = Callable[["Loop", Tensor], Tensor]

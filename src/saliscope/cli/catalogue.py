@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from saliscope.cli.fetch import model_check, model_fetch
-from saliscope.cli.init import model_init
+from saliscope.cli.model_init import model_init
 from saliscope.cli.show import as_json, line, paragraph, plain, table
 from saliscope.core.protocols import Family
 

@@ -99,7 +99,7 @@ def explain(
     Exit code 0: all done. 2: nothing could be done. 3: some failed, see failures.csv.
     """
     from saliscope.cli.progress import Progress
-    from saliscope.study.case import write_of
+    from saliscope.study.case_record import write_of
     from saliscope.study.plan import Plan, limits_of, options_of
     from saliscope.study.run import run
 
@@ -124,7 +124,7 @@ def explain(
 
 def _tell(outcome: Outcome, *, json: bool) -> None:
     """Say what came of a run, and what to open."""
-    from saliscope.study.case import TABLE
+    from saliscope.study.case_record import TABLE
 
     if json:
         as_json(outcome.described())

@@ -17,9 +17,9 @@ from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
 from saliscope.model.affine_fit import Affine
 from saliscope.model.call_forms import Form, Store, forms
+from saliscope.model.disc_views import TOLERANCE
 from saliscope.model.discs import Array
 from saliscope.model.frame import Step
-from saliscope.model.looks import TOLERANCE
 from saliscope.model.places import Places, check, learn
 from saliscope.model.reachable import chances, random_state, silent, told
 from saliscope.model.view import Source, View

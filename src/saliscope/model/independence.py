@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saliscope.core.errors import SaliscopeError
 from saliscope.model.layers import LayerRun, Survey, survey
-from saliscope.model.suffix import CLOSE, CLOSE_ON_GPU
+from saliscope.model.suffix import CLOSE, CLOSE_ON_GPU, least_like_first
 
 if TYPE_CHECKING:
     from saliscope.model.opened import OpenNetwork
@@ -100,10 +100,10 @@ def more_often(survey: Survey | None, often: Mapping[str, int], rows: int) -> st
 
 def other_alone(model: OpenNetwork, x: Tensor, output: Tensor) -> str:
     """Return that a row of the output (N, ...) of x (N, C, *S) is not what the image gets alone; or nothing."""
-    middle = slice(len(x) // 2, len(x) // 2 + 1)
+    at = least_like_first(x)
     with torch.no_grad():
-        alone = model.run_alone(x[middle].detach())
-    row = output[middle].detach()
+        alone = model.run_alone(x[at : at + 1].detach())
+    row = output[at : at + 1].detach()
     if row.shape == alone.shape and same(row, alone, x):
         return ""
     return f"in a batch of {len(x)} its output for an image is another than for it alone"

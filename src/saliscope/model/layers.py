@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.core.protocols import INPUT
-from saliscope.model.axes.beside import apart, grid_of_runs
 from saliscope.model.axes.follower import Follower
 from saliscope.model.axes.grid import Grid, grid_of
+from saliscope.model.axes.joined_runs import apart, grid_of_runs
 from saliscope.model.cells import Cells, untouched
 from saliscope.model.probe import without_wrapper
 

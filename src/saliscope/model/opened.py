@@ -18,11 +18,11 @@ from saliscope.model.axes.grid import Grid
 from saliscope.model.axes.transform import Transformed
 from saliscope.model.biases import biases
 from saliscope.model.cells import Cells
-from saliscope.model.choice import stages
 from saliscope.model.failure import told_of_failure
 from saliscope.model.frozen import Frozen, frozen
 from saliscope.model.independence import TRIED, Independence, independence, more_often, other_alone, same
 from saliscope.model.known import Seen, known_of, shape_key
+from saliscope.model.layer_choice import stages
 from saliscope.model.layers import EVERY, LayerRun, Survey, cells_of, run_of, survey
 from saliscope.model.onto import onto
 from saliscope.model.output import one_row_each, selected
@@ -58,7 +58,7 @@ class OpenNetwork:
         self.remarks: list[str] = []
         self._incremental: Incremental | None = None
         self._first_seen: Tensor | None = None
-        self._looked = TRIED  # the most images run together of which one was compared with its output alone
+        self.tried = self.looked = TRIED  # rows of the trial, and of the largest batch of which a row also ran alone
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -93,8 +93,8 @@ class OpenNetwork:
         It is looked at in the first batch of more images than were tried, and in each larger one, for every method
         anew. Where it is not, or something was `amiss`, images run alone from then on.
         """
-        if len(x) > self._looked and not amiss:
-            self._looked = len(x)
+        if len(x) > self.looked and not amiss:
+            self.looked = len(x)
             amiss = other_alone(self, x, output)
         if amiss:
             self._seen().independence[shape_key(x, self.network.output)] = Independence(together=False, reason=amiss)
@@ -143,7 +143,7 @@ class OpenNetwork:
 
     def take_notes(self) -> tuple[str, ...]:
         """Return the sentences kept so far, and keep none of them."""
-        taken, self.notes, self._looked = tuple(self.notes), [], TRIED
+        taken, self.notes, self.looked = tuple(self.notes), [], self.tried
         return taken
 
     def survey(self, x: Tensor) -> Survey:

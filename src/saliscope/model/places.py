@@ -8,8 +8,8 @@ import numpy as np
 
 from saliscope.core.errors import Misplaced
 from saliscope.model.affine_fit import Affine, fitted
+from saliscope.model.disc_views import INSETS, LEAST, TOLERANCE, Look, Send, boxes, content, measured, not_affine
 from saliscope.model.discs import Array, Floats, codes, decoded, grid_of_discs
-from saliscope.model.looks import INSETS, LEAST, TOLERANCE, Look, Send, boxes, content, measured, not_affine
 
 #: Discs along each axis that are tried until enough of them arrive; of the first in 3D, one more is in the middle.
 FIRST = {2: (4, 6, 7), 3: (2, 3, 4)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saliscope.core.errors import LayerError, ModelError, did_you_mean
 from saliscope.core.protocols import INPUT
-from saliscope.model.slopes import read_by, slopes
+from saliscope.model.layer_gradients import read_by, slopes
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle

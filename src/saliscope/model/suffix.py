@@ -120,8 +120,7 @@ class Suffix:
         if len(output) != len(a):
             return None
         if len(a) > self._looked:
-            # The row that is the least like the first: two that are alike by chance would show nothing.
-            at, self._looked = int((a - a[:1]).detach().flatten(1).norm(dim=1).argmax()), len(a)
+            at, self._looked = least_like_first(a), len(a)
             with torch.no_grad(), self._model.counts.as_looks():
                 alone = self._given(a[at : at + 1].detach())
             if not _close(output[at : at + 1].detach(), alone):
@@ -281,6 +280,11 @@ class _Recorder:
         self.largest_of_all = max(self.largest_of_all, *sizes)
         if self._begun:
             self.largest_after = max(self.largest_after, *sizes)
+
+
+def least_like_first(rows: Tensor) -> int:
+    """Return which of several rows (M, ...) is the least like the first: two that are alike show no mixing."""
+    return int((rows - rows[:1]).detach().flatten(1).norm(dim=1).argmax())
 
 
 def _close(found: Tensor, right: Tensor) -> bool:

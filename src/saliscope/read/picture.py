@@ -16,7 +16,7 @@ from saliscope.read.item import Item
 from saliscope.read.limits import Limits
 from saliscope.read.pixels import without_padding
 from saliscope.read.showing import between
-from saliscope.read.stored import check_stored, opened
+from saliscope.read.stored_bytes import check_stored, opened
 from saliscope.read.tiff import MAGIC, load_tiff
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from saliscope.core.geometry import Geometry
 from saliscope.read.codestream import size_of
 from saliscope.read.guard import Guard
 from saliscope.read.limits import Limits
-from saliscope.read.stored import opened
+from saliscope.read.stored_bytes import opened
 from saliscope.read.tiff_scale import scale_of
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,7 @@ from saliscope.core.nesting import has, inside, is_method, settled
 from saliscope.core.protocols import INPUT, Method
 from saliscope.core.target import Target
 from saliscope.methods import METHODS
-from saliscope.model.choice import choose_layer
+from saliscope.model.layer_choice import choose_layer
 from saliscope.model.layers import LayerRun
 from saliscope.model.network import Network
 from saliscope.model.opened import OpenNetwork

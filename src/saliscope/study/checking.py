@@ -176,10 +176,10 @@ def _sources(images: Any, network: Network, spacing_mm: Sequence[float] | None) 
             )
         cases = cases_of(plain(images), grids_of(images, spacing_mm))
         return [InMemory(case.image) for case in cases], replace(network, viewing=Viewing(source="tensor"))
-    several = [images] if isinstance(images, str | Path | MedicalImage) else list(images)
+    several = list(images) if isinstance(images, list | tuple) else [images]
     held = [InMemory(one) for one in several if isinstance(one, MedicalImage)]
     paths = [one for one in several if not isinstance(one, MedicalImage)]
-    if not all(isinstance(one, str | Path) for one in paths) or not several:
+    if not several or not all(isinstance(one, str | Path) for one in paths):
         raise InputError(
             f"images of type {type(images).__name__}",
             expected="files, folders, globs, MedicalImages, or a tensor (N, C, *S)",

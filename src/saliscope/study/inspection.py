@@ -233,7 +233,7 @@ def _of_batch(model: OpenNetwork, one: Tensor, output: Tensor, *, heavy: bool) -
 
 
 def _auto(runs: Sequence[LayerRun]) -> tuple[str | None, str]:
-    from saliscope.model.choice import choose_layer
+    from saliscope.model.layer_choice import choose_layer
 
     try:
         return choose_layer(runs)
@@ -243,7 +243,7 @@ def _auto(runs: Sequence[LayerRun]) -> tuple[str | None, str]:
 
 def _shown(runs: Sequence[LayerRun], auto: str | None) -> list[LayerRun]:
     """Return the last layer of every grid, and the one that CAM methods take."""
-    from saliscope.model.choice import stages
+    from saliscope.model.layer_choice import stages
 
     names = dict.fromkeys([*stages(runs), *([auto] if auto else [])])
     return sorted((r for r in runs if r.name in names and r.grid is not None), key=lambda r: r.value)

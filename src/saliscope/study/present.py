@@ -18,7 +18,7 @@ from saliscope.core.image import MedicalImage
 from saliscope.core.placed import Grid, PlacedMap
 from saliscope.core.region import Mask
 from saliscope.model.view import View
-from saliscope.study.case import FILE, CaseRecord, Write, row_of
+from saliscope.study.case_record import FILE, CaseRecord, Write, row_of
 from saliscope.write.record import exact, sealed
 
 if TYPE_CHECKING:

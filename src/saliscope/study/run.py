@@ -16,7 +16,7 @@ from saliscope.model.load import load
 from saliscope.model.network import Network
 from saliscope.read import Limits, Source, discover
 from saliscope.read.naming import case_key, keyed
-from saliscope.study.case import WRITES, CaseRecord, Write, asked_too
+from saliscope.study.case_record import WRITES, CaseRecord, Write, asked_too
 from saliscope.study.dicom import DicomCase, DicomPlan, objects_in
 from saliscope.study.explain import Case, explained, versions
 from saliscope.study.plan import Plan

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from saliscope.core.errors import WriteError
 from saliscope.model.network import Network
-from saliscope.study.case import FILE, TABLE, CaseRecord, table_bytes
+from saliscope.study.case_record import FILE, TABLE, CaseRecord, table_bytes
 
 SCHEMA = "1.0"
 RECORD, FAILURES, INDEX = "run.json", "failures.csv", "index.html"

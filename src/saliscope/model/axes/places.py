@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from saliscope.model.axes.beside import steps_between, with_steps
+from saliscope.model.axes.joined_runs import steps_between, with_steps
 from saliscope.model.axes.meaning import (
     BATCH,
     Atom,
