@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+import saliscope
 from saliscope.cli.main import main
 from saliscope.core.errors import WriteError
 from saliscope.model.network import Network
 from saliscope.study import run as running
 from saliscope.study.case_record import COLUMNS, CaseRecord
 from saliscope.study.plan import Plan
+from saliscope.study.present import Showing
 from saliscope.study.run import Outcome, run
 
 
@@ -184,3 +186,22 @@ def test_an_unknown_way_of_writing_is_refused(tmp_path: Path, capsys: pytest.Cap
         main(["explain", str(one), "-m", "spot-finder", "-o", str(tmp_path / "out"), "--write", "page"])
     assert "Did you mean 'pages'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_map_that_its_card_hides_stays_hidden_when_pages_are_added(network: Network, tmp_path: Path) -> None:
+    """Files were written without pictures first: the pictures that come later must not show it either."""
+    one = picture(tmp_path / "in" / "one.png")
+    checked = saliscope.check(one, network, "grad-cam", "a")
+    card = {**checked.card.described(), "map_hidden": True, "state": "do-not-read", "state_name": "DO NOT READ"}
+    showing, place = checked.explanation.presenter, tmp_path / "case"
+    assert isinstance(showing, Showing)
+    record = showing.write_case([checked.explanation], place, cards=[card], write="maps")
+    assert not list(place.rglob("*.png"))
+    showing.write_case([], place, overwrite=True, write="pages", earlier=record)
+    hidden = {p.relative_to(place).as_posix(): Image.open(p).convert("RGB") for p in place.rglob("*.png")}
+    assert set(hidden) == {"thumbnail.png", "a.grad-cam/overlay.png"}
+    for name, drawn in hidden.items():
+        # A grey image, with amber letters over it; a map would be red or blue in places.
+        assert all(r == g == b or (r > b and g > b) for _, (r, g, b) in drawn.getcolors(1 << 20)), name
+    assert "../page.html" in (place / "a.grad-cam" / "card.html").read_text()
+    assert saliscope.Explanation.load(place / "a.grad-cam").prediction == checked.explanation.prediction

@@ -128,11 +128,8 @@ class _CaseFolder:
 
     def add(self, explanation: Explanation, card: Mapping[str, Any] | None) -> None:
         """Write the files of a map that is not there yet."""
-        from saliscope.figures.card_page import card_page, card_picture, hidden_png
-        from saliscope.figures.overlay import overlay_png
         from saliscope.figures.reading import interpret
         from saliscope.write import explanation_files, explanation_record, write_files
-        from saliscope.write.card_files import card_files
 
         image = self.showing.image
         reading = interpret(explanation, image)
@@ -141,17 +138,10 @@ class _CaseFolder:
         if self.record.holds(row):
             return
         files: dict[str, bytes] = {}
-        hidden = card is not None and bool(card["map_hidden"])
         if self.write != "table":
-            picture = None
-            if self.write == "pages":
-                picture = hidden_png(image, reading) if hidden else overlay_png(image, reading)
+            picture = self._picture(reading, card)
             files |= explanation_files(explanation, reading.values, image, picture, reading.record())
-        if card is not None:
-            view = self.showing.view if _hid_areas(card) else None
-            areas = outlined(explanation, view, image) if view is not None else []
-            drawn = card_picture(image, reading, areas) if self.write == "pages" else None
-            files |= card_files(card, card_page(card, drawn, f"../{PAGE}" if self.write == "pages" else ""))
+        files |= self._card(reading, card)
         if self.dicom is not None:
             files |= self.dicom.objects_of(image, reading, len(self.rows), card).files
         write_files(self.place, {f"{name}/{file}": data for file, data in files.items()})
@@ -159,7 +149,6 @@ class _CaseFolder:
 
     def keep(self, folder: Path) -> None:
         """Take over a map that an earlier run wrote, if it wrote its files; its part of the page is drawn again."""
-        from saliscope.figures.overlay import overlay_png
         from saliscope.figures.reading import interpret
         from saliscope.study.stored import explanation_of
 
@@ -170,12 +159,37 @@ class _CaseFolder:
         record = json.loads((into / RECORD).read_text(encoding="utf-8"))
         reading = interpret(explanation_of(record, into), self.showing.image)
         card = next(iter(cards_in(self.place, [folder.name])), None)
-        if self.write == "pages" and record["map"]["picture"] is None:
-            _replace(into / "overlay.png", overlay_png(self.showing.image, reading))
+        picture = self._picture(reading, card)
+        if picture is not None and record["map"]["picture"] is None:
+            for file, data in {"overlay.png": picture, **self._card(reading, card)}.items():
+                _replace(into / file, data)
             record["map"]["picture"] = "overlay.png"
             files = {name: (into / name).read_bytes() for name in (*record.pop("files"), "overlay.png")}
             _replace(into / RECORD, sealed(exact(record), files))
         self._shown(reading, card, row_of(record, folder.name))
+
+    def _picture(self, reading: Reading, card: Mapping[str, Any] | None) -> bytes | None:
+        """Return the map over the image, the image alone where its card hides the map, None where none is written."""
+        from saliscope.figures.card_page import hidden_png
+        from saliscope.figures.overlay import overlay_png
+
+        if self.write != "pages":
+            return None
+        draw = hidden_png if card is not None and card["map_hidden"] else overlay_png
+        return draw(self.showing.image, reading)
+
+    def _card(self, reading: Reading, card: Mapping[str, Any] | None) -> dict[str, bytes]:
+        """Return the files of a map's card, with a picture where pages are written."""
+        from saliscope.figures.card_page import card_page, card_picture
+        from saliscope.write.card_files import card_files
+
+        if card is None:
+            return {}
+        if self.write != "pages":
+            return card_files(card, card_page(card, None, ""))
+        image, view = self.showing.image, self.showing.view if _hid_areas(card) else None
+        areas = outlined(reading.explanation, view, image) if view is not None else []
+        return card_files(card, card_page(card, card_picture(image, reading, areas), f"../{PAGE}"))
 
     def _shown(self, reading: Reading, card: Mapping[str, Any] | None, row: dict[str, Any]) -> None:
         from saliscope.figures.page import CasePage, thumbnail
