@@ -11,11 +11,11 @@ from saliscope.core.explanations import Explanations
 from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
-from saliscope.model.network import Network, unwrapped
+from saliscope.model.network import Network
 from saliscope.model.view import ToView
-from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of
-from saliscope.study.call import Call, as_called, network_of
-from saliscope.study.explain import Case, explained
+from saliscope.study.arguments import AskedMethods, check_words
+from saliscope.study.call import Call, Request, network_and_methods, network_of
+from saliscope.study.explain import explained
 from saliscope.study.inspection import HEAVY_GFLOP, Inspection, inspected
 from saliscope.study.progress import Progress, Said, telling, within
 from saliscope.study.question import Asked, asks_for_several
@@ -111,22 +111,21 @@ def explain(
         >>> [e.provenance.method for e in saliscope.explain(x, net, ["gradient", "occlusion"], target=1)]
         ['gradient', 'occlusion']
     """
-    check_words(labels, kind, output, spacing_mm, reshape_transform=reshape_transform, forward=forward)
-    network = as_called(network_of(model, labels, kind, view, output), reshape_transform, forward)
+    network, methods = network_and_methods(
+        model, method, layer, options, labels=labels, kind=kind, view=view, output=output,
+        reshape_transform=reshape_transform, forward=forward,
+    )  # fmt: skip
     call = Call.of(x, network, target, spacing_mm, viewed=view is not None)
-    methods = methods_of(method, layer_of(layer, unwrapped(network.module)), options)
     with telling(progress) as said:
-        found = call.on_its_channels(lambda posed: _found(posed, methods, said))
+        found = call.on_its_channels(lambda requests: _explained(requests, methods, said))
     several = not isinstance(method, str | Method | type) or asks_for_several(call.asked)
     return found[0] if len(found) == 1 and call.of_one_image and not several else found
 
 
-def _found(
-    posed: Sequence[tuple[Network, list[Case], Asked]], methods: Mapping[str, Method], said: Said | None
-) -> Explanations:
+def _explained(requests: Sequence[Request], methods: Mapping[str, Method], said: Said | None) -> Explanations:
     found = Explanations()
-    for number, (network, batch, share) in enumerate(posed, start=1):
-        part = f"{number} of {len(posed)}" if len(posed) > 1 else ""
+    for number, (network, batch, share) in enumerate(requests, start=1):
+        part = f"{number} of {len(requests)}" if len(requests) > 1 else ""
         found += explained(batch, network, methods, share, within(said, part))
     return found
 

@@ -79,13 +79,13 @@ def _of_picture(picture: Any, spacing_mm: Sequence[float] | None) -> MedicalImag
     data = BytesIO()
     kept.save(data, "TIFF" if deep else "PNG")
     name = Path(getattr(picture, "filename", "") or "picture").stem
-    image = load_picture(_Held(data.getvalue()), name, Limits())  # type: ignore[arg-type]
+    image = load_picture(_PictureBytes(data.getvalue()), name, Limits())  # type: ignore[arg-type]
     if spacing_mm is None:
         return image
     return replace(image, geometry=Geometry.of_picture(image.geometry.shape, spacing_mm))
 
 
-class _Held:
+class _PictureBytes:
     """The bytes of a picture that lies in memory, read like a file."""
 
     label = "the picture"

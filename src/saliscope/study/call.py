@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from saliscope.core.errors import ChannelsError, InputError, ModelError, NetworkWarning
 from saliscope.core.geometry import Geometry
 from saliscope.core.image import MedicalImage
+from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
-from saliscope.model.network import Network
+from saliscope.model.network import Network, unwrapped
 from saliscope.model.view import ToView, Viewing
-from saliscope.study.arguments import target_of
+from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of, target_of
 from saliscope.study.arrays import RGB, cases_of, grids_of, images_of, plain, unusable
 from saliscope.study.explain import Case
 from saliscope.study.own_view import viewing_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 #: A network to ask, a batch of images of one size, and what to ask of them.
-Posed = tuple[Network, list[Case], Asked]
+Request = tuple[Network, list[Case], Asked]
 REPEATED = "The image has one channel, which was given three times: the network takes 3."
 
 
@@ -48,6 +49,7 @@ class Call:
 
         Raises InputError for what is no image, and for a view of a tensor, and TargetError for what is no target.
         """
+        check_words(spacing_mm=spacing_mm)
         x = images_of(x, spacing_mm)
         grids, x = grids_of(x, spacing_mm), plain(x)
         if _is_tensor(x):
@@ -66,16 +68,16 @@ class Call:
         """Return whether one image was handed over, and no list of them."""
         return isinstance(self.x, str | Path | MedicalImage) or (hasattr(self.x, "shape") and len(self.x) == 1)
 
-    def on_its_channels(self, ask: Callable[[list[Posed]], T], *, alone: bool = False) -> T:
+    def on_its_channels(self, ask: Callable[[list[Request]], T], *, alone: bool = False) -> T:
         """Return what is answered, with one channel given three times where the network turns out to take three."""
         try:
-            return ask(self.posed(alone=alone))
+            return ask(self.requests(alone=alone))
         except ChannelsError as error:
             if error.wanted != RGB or self._channels() != 1:
                 raise
-            return ask(self._three_times().posed(alone=alone))
+            return ask(self._three_times().requests(alone=alone))
 
-    def posed(self, *, alone: bool = False) -> list[Posed]:
+    def requests(self, *, alone: bool = False) -> list[Request]:
         """Return batches of images with the network to ask and what to ask of them; `alone`: one image in each."""
         x, networks = _each_of_bag(self.x, self.network)
         call = replace(self, x=x)
@@ -142,17 +144,30 @@ def network_of(
     )
 
 
-def as_called(
-    network: Network,
+def network_and_methods(
+    model: nn.Module | Network | str | Path,
+    method: AskedMethods,
+    layer: Any,
+    options: Mapping[str, Any],
+    *,
+    labels: Sequence[str] = (),
+    kind: OutputKind | None = None,
+    view: ToView | Callable[..., Any] | Sequence[Step | Mapping[str, Any]] | None = None,
+    output: str | int | None = None,
     reshape_transform: Callable[[Tensor], Tensor] | None = None,
     forward: Callable[[nn.Module, Tensor], object] | None = None,
-) -> Network:
-    """Return a network with what its caller knows of its layers and its forward; warns of what its card says."""
+) -> tuple[Network, dict[str, Method]]:
+    """Return the network and the methods that explain, check and audit were asked about, as their docstrings say.
+
+    Warns the caller of those of what the network's card says. Raises a SaliscopeError for what does not fit.
+    """
+    check_words(labels, kind, output, reshape_transform=reshape_transform, forward=forward)
+    network = network_of(model, labels, kind, view, output)
     if network.warning:
         warnings.warn(f"{network.name}: {network.warning}", NetworkWarning, stacklevel=3)
-    if reshape_transform is None and forward is None:
-        return network
-    return replace(network, reshape_transform=reshape_transform, forward=forward)
+    if reshape_transform is not None or forward is not None:
+        network = replace(network, reshape_transform=reshape_transform, forward=forward)
+    return network, methods_of(method, layer_of(layer, unwrapped(network.module)), options)
 
 
 def _each_of_bag(x: Any, network: Network) -> tuple[Any, list[Network]]:

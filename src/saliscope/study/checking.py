@@ -12,13 +12,13 @@ from saliscope.core.image import MedicalImage
 from saliscope.core.protocols import Method
 from saliscope.core.target import OutputKind
 from saliscope.model.frame import Step
-from saliscope.model.network import Network, unwrapped
+from saliscope.model.network import Network
 from saliscope.model.view import ToView, Viewing
 from saliscope.read import Limits, discover
-from saliscope.study.arguments import AskedMethods, check_words, layer_of, methods_of, target_of
+from saliscope.study.arguments import AskedMethods, check_words, target_of
 from saliscope.study.arrays import cases_of, grids_of, images_of, plain
 from saliscope.study.audit import targets_of
-from saliscope.study.call import Call, as_called, network_of
+from saliscope.study.call import Call, Request, network_and_methods
 from saliscope.study.check import Cards, tier_of
 from saliscope.study.checked import CheckedExplanation, CheckedExplanations
 from saliscope.study.cohort import Group, InMemory, group
@@ -71,13 +71,13 @@ def check(
     given = [card] if isinstance(card, AuditCard | str | Path) else card
     audits = [one if isinstance(one, AuditCard) else AuditCard.read(one) for one in given]
     giver = Cards(tuple(audits), tier_of(tier))
-    check_words(labels, kind, output, spacing_mm)
-    network = as_called(network_of(model, labels, kind, view, output))
-    methods = methods_of(method, layer_of(layer, unwrapped(network.module)), options)
+    network, methods = network_and_methods(
+        model, method, layer, options, labels=labels, kind=kind, view=view, output=output
+    )
     asked = _words(target)
     call = Call.of(x, network, asked, spacing_mm, viewed=view is not None)
     with telling(progress) as said:
-        found = call.on_its_channels(lambda posed: _checked(posed, methods, asked, giver, said), alone=True)
+        found = call.on_its_channels(lambda requests: _checked(requests, methods, asked, giver, said), alone=True)
     several = not isinstance(method, str | Method | type) or asks_for_several(target)
     return found[0] if len(found) == 1 and call.of_one_image and not several else found
 
@@ -113,9 +113,9 @@ def audit(
         >>> card.target, card.cohort.images
         ('class 1', 4)
     """
-    check_words(labels, kind, output, spacing_mm)
-    network = as_called(network_of(model, labels, kind, view, output))
-    methods = methods_of(method, layer_of(layer, unwrapped(network.module)), options)
+    network, methods = network_and_methods(
+        model, method, layer, options, labels=labels, kind=kind, view=view, output=output
+    )
     rows = Path(table) if isinstance(table, str | Path) else table
     sources, network = _sources(images, network, spacing_mm)
     whole = group(sources, rows, Path(masks) if masks is not None else None)
@@ -132,11 +132,11 @@ def audit(
 
 
 def _checked(
-    posed: Sequence[Any], methods: Mapping[str, Method], asked: list[str], giver: Cards, said: Said | None
+    requests: Sequence[Request], methods: Mapping[str, Method], asked: list[str], giver: Cards, said: Said | None
 ) -> CheckedExplanations:
     found = CheckedExplanations()
-    for number, (network, batch, share) in enumerate(posed, start=1):
-        tell = within(said, f"{number} of {len(posed)}" if len(posed) > 1 else "")
+    for number, (network, batch, share) in enumerate(requests, start=1):
+        tell = within(said, f"{number} of {len(requests)}" if len(requests) > 1 else "")
         for case in batch:
             maps = explained([case], network, methods, share, tell)
             # A check asks for the target anew, by its name.
@@ -166,6 +166,7 @@ def _sources(images: Any, network: Network, spacing_mm: Sequence[float] | None) 
     """
     from torch import Tensor
 
+    check_words(spacing_mm=spacing_mm)
     images = images_of(images, spacing_mm)
     if isinstance(images, Tensor):
         if network.viewing != Viewing():
