@@ -309,3 +309,7 @@ def test_the_card_says_the_least_size_that_the_method_states(resolution, unit, w
     grid = Geometry.of_picture(SHAPE, (1, 1) if unit == "mm" else None)
     map_ = replace(explanation(disc(A), BINARY), geometry=grid, seen=grid, resolution=resolution)
     assert words in smallest(map_)
+    if unit == "px":
+        # The network saw it half as fine: the element of the source image stays the unit.
+        coarse = replace(map_, seen=grid.on_grid([n // 2 for n in SHAPE]))
+        assert smallest(coarse) == smallest(map_)

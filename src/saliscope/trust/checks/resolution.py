@@ -11,5 +11,6 @@ def smallest(explanation: Explanation) -> str:
     least = max(explanation.finest)
     if explanation.geometry.unit == "mm":
         return wording.say("resolution.mm", mm=least)
-    count = round(least / max(explanation.seen.spacing))
+    # Without millimetres lengths are in elements of the source image, not of what the network saw of it.
+    count = max(1, round(least))
     return wording.say("resolution.elements", elements=f"{count} element{'' if count == 1 else 's'}")
